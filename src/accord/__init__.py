@@ -1,0 +1,1 @@
+"""accord: reinforcement learning from human feedback, end to end."""
