@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from accord.feedback.random import FloatArray, uniform
+from accord.rng import FloatArray, uniform
 
 
 @dataclass(frozen=True, slots=True)

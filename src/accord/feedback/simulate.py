@@ -22,7 +22,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from accord.errors import ConfigError, NonFiniteError
-from accord.feedback.random import uniform
+from accord.rng import uniform
 from accord.types import Choice, Comparison, Completion, Prompt, Ranking, Sample
 
 _VERY = r"(?:(?:absolutely|certainly|completely|definitely|entirely|fully|quite|so|totally) )?"

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from accord.feedback.random import integer_seed, uniform
+from accord.rng import integer_seed, uniform
 
 
 def test_integer_seed_is_the_documented_hash() -> None:
