@@ -68,16 +68,21 @@ def guards(tree: ast.AST) -> int:
 
 
 def undocumented(tree: ast.Module) -> list[str]:
-    """Public classes, functions and methods without a docstring (a module counts as one)."""
+    """Public classes, functions and methods without a docstring; the module counts as one.
+
+    A body of ``...`` (an overload, a protocol's member) is documented at its implementation.
+    """
     missing = [] if ast.get_docstring(tree) else ["module"]
     scopes: list[ast.Module | ast.ClassDef] = [tree]
     while scopes:
         for node in scopes.pop().body:
-            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-                if not ast.get_docstring(node):
-                    missing.append(f"{node.name} (line {node.lineno})")
-                if isinstance(node, ast.ClassDef):
-                    scopes.append(node)
+            if not isinstance(node, Function | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            stub = ast.unparse(node.body[-1]) == "..."
+            if not ast.get_docstring(node) and not stub:
+                missing.append(f"{node.name} (line {node.lineno})")
+            if isinstance(node, ast.ClassDef):
+                scopes.append(node)
     return missing
 
 
@@ -126,7 +131,7 @@ def test_the_checkers_see_what_they_look_for() -> None:
         "def long():\n" + "    x = 1\n" * 61 + "try:\n    pass\nexcept (ValueError, Exception):\n"
         "    hasattr(x, 'y')\n"
         "try:\n    pass\nexcept OSError:\n    pass\nexcept:\n    pass\n"
-        "class Public:\n    def method(self): ...\n    def _private(self): ...\n"
+        "class Public:\n    def method(self): pass\n    def _private(self): pass\n"
     )
     assert long_functions(planted, 60) == {"long": 62}
     assert broad_excepts(planted) == [66, 72]
