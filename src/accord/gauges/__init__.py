@@ -1,1 +1,1 @@
-"""TODO"""
+"""Gauges: samples and logs in, readings with intervals and verdicts out."""
