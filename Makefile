@@ -55,7 +55,8 @@ lint: $(SETUP)  ## ruff: rules and formatting
 types: $(SETUP)  ## mypy, strict
 	@$(BIN)/mypy
 
-docs: $(SETUP)  ## build the documentation site into site/
+docs: $(SETUP)  ## refresh the generated parts of the pages, build the site into site/
+	@$(BIN)/python docs/generate.py
 	@$(BIN)/mkdocs build --quiet --strict
 	@echo "==> The documentation is in site/index.html"
 
