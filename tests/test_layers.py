@@ -20,7 +20,7 @@ ALLOWED = {
     "feedback": BASE,
     "worlds": BASE | {"feedback"},
     "data": BASE,
-    "models": BASE | {"data", "worlds"},
+    "models": BASE | {"algorithms", "data", "worlds"},
     "engine": BASE | {"models", "algorithms"},
     "gauges": BASE | {"algorithms", "feedback"},
     "stages": BASE | MIDDLE,
