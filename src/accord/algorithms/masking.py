@@ -54,7 +54,8 @@ def masked_mean(x: Tensor, mask: Tensor, denominator: float | Tensor | None = No
 
 def masked_var(x: Tensor, mask: Tensor) -> Tensor:
     """Biased variance (divided by the count, not the count minus one) of what counts; a scalar."""
-    return masked_mean((x - masked_mean(x, mask)) ** 2, mask)
+    kept = torch.where(mask, x, 0.0)  # before the square: its gradient at a NaN would be NaN
+    return masked_mean((kept - masked_mean(kept, mask)) ** 2, mask)
 
 
 def masked_whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
@@ -63,6 +64,7 @@ def masked_whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
     ``shift_mean=False`` adds the mean back: rewards keep their mean, advantages lose it
     (Ziegler et al. 2019, ``whiten`` in lm-human-preferences). Same shape as ``x``.
     """
+    x = torch.where(mask, x, 0.0)
     mean = masked_mean(x, mask)
     whitened = (x - mean) * torch.rsqrt(masked_var(x, mask) + 1e-8)
     return torch.where(mask, whitened if shift_mean else whitened + mean, 0.0)
