@@ -1,0 +1,309 @@
+"""A Hugging Face transformer as accord uses it: hidden states, a head, and what of it trains.
+
+Shapes: B rows, T tokens, D hidden size, V vocabulary, N response tokens of a batch.
+
+With ``trainable="top"`` only the upper layers and the head train. The layers below are a frozen
+trunk that policy, reference, reward and value model share: one copy in memory, and its output is
+computed once per batch (``tensors["trunk_BTD"]``) for all of them and for every epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from accord.algorithms import token_logprobs
+from accord.errors import ModelError
+from accord.models.batch import TokenBatch
+
+TRUNK = "trunk_BTD"
+TRUNK_TOKENS_AT_ONCE = 8192
+LOGITS_AT_ONCE = 1 << 24  # elements of one block of logits, so memory never grows with tokens x V
+
+
+class Network:
+    """A model with its trainable part; see :class:`PolicyNetwork` and :class:`ScalarNetwork`.
+
+    Args:
+        model: a Hugging Face model with a ``base_model`` (the transformer) and a head.
+        trunk_layers: how many lower layers are the frozen, shareable trunk (0: none).
+        adapter: the peft wrapper when ``model`` carries a LoRA adapter.
+    """
+
+    def __init__(self, model: Any, *, trunk_layers: int = 0, adapter: Any = None) -> None:
+        self.model = model
+        self.adapter = adapter
+        self.adapter_on = True
+        self.trunk_layers = trunk_layers
+        self.base: nn.Module = model.base_model
+        self.trunk, self.top = _split(self.base, trunk_layers) if trunk_layers else (None, None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter of what trains, in a fixed order."""
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+
+    def mode(self) -> AbstractContextManager[Any]:
+        """Context in which a LoRA model behaves as the frozen reference, if this is one."""
+        if self.adapter is None or self.adapter_on:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.adapter.disable_adapter()
+        return context
+
+    @torch.no_grad()
+    def trunk_hidden(self, batch: TokenBatch) -> Tensor:
+        """Output of the frozen trunk (B, T, D), some rows at a time to bound memory."""
+        assert self.trunk is not None, "this network has no trunk"
+        rows = max(1, TRUNK_TOKENS_AT_ONCE // batch.input_ids_BT.shape[1])
+        parts = []
+        for start in range(0, len(batch), rows):
+            ids_BT = batch.input_ids_BT[start : start + rows]
+            segments_BT = batch.segments_BT
+            part_BT = None if segments_BT is None else segments_BT[start : start + rows]
+            parts.append(_run(self.trunk, part_BT, {"input_ids": ids_BT}))
+        return torch.cat(parts)
+
+    def hidden(self, batch: TokenBatch) -> Tensor:
+        """Last hidden states (B, T, D), from the shared trunk where there is one."""
+        with self.mode():
+            if self.top is None:
+                return _run(self.base, batch.segments_BT, {"input_ids": batch.input_ids_BT})
+            trunk_BTD = batch.tensors.get(TRUNK)
+            if trunk_BTD is None:
+                trunk_BTD = self.trunk_hidden(batch)
+            return _run(self.top, batch.segments_BT, {"inputs_embeds": trunk_BTD})
+
+    def with_trunk(self, batch: TokenBatch) -> TokenBatch:
+        """The batch with its trunk output, computed once; unchanged when there is no trunk."""
+        if self.trunk is None or TRUNK in batch.tensors:
+            return batch
+        return batch.with_tensors(**{TRUNK: self.trunk_hidden(batch)})
+
+    def frozen(self) -> Any:
+        """A reference: what the network is now, kept while the original goes on training.
+
+        The trunk is shared, a LoRA model is its own reference with the adapter off, and only a
+        fully trained model is copied.
+        """
+        if self.adapter is not None:
+            reference = copy.copy(self)
+            reference.adapter_on = False
+            return reference
+        # The frozen parameters are the same objects in both: only what trains is copied.
+        memo: dict[int, Any] = {id(p): p for p in self.model.parameters() if not p.requires_grad}
+        model = copy.deepcopy(self.model, memo)
+        model.requires_grad_(False)
+        return type(self)(model, trunk_layers=self.trunk_layers)
+
+
+class PolicyNetwork(Network):
+    """A causal language model: log-probabilities of response tokens."""
+
+    def logprobs(self, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
+        """log p(token t | tokens < t) at response tokens, 0 elsewhere (B, T), float32.
+
+        Only response positions meet the vocabulary, in blocks that are recomputed in the backward
+        pass, so tokens x V is never held.
+        """
+        hidden_BTD = self.hidden(batch)
+        mask_BT = batch.response_mask_BT
+        before_ND = hidden_BTD[:, :-1][mask_BT[:, 1:]]
+        targets_N = batch.input_ids_BT[mask_BT]
+        with self.mode():
+            blocks = self._token_logprobs(before_ND, targets_N, temperature)
+        logprobs_BT = torch.zeros(mask_BT.shape, dtype=torch.float32, device=hidden_BTD.device)
+        return logprobs_BT.masked_scatter(mask_BT, blocks)
+
+    def _token_logprobs(self, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
+        head = self.model.get_output_embeddings()
+        rows = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
+        parts = []
+        for start in range(0, max(len(targets_N), 1), rows):
+            args = (head, hidden_ND[start : start + rows], targets_N[start : start + rows])
+            if torch.is_grad_enabled() and len(targets_N) > rows:
+                parts.append(checkpoint(_head_logprobs, *args, temperature, use_reentrant=False))
+            else:
+                parts.append(_head_logprobs(*args, temperature))
+        return torch.cat(parts)
+
+
+class ScalarNetwork(Network):
+    """A transformer with a scalar head: a reward model (read at one token) or a value model.
+
+    The head's output is shifted and scaled by ``config.accord_score_mean`` and ``..._std`` so that
+    the SFT policy's samples score mean 0, standard deviation 1 (Ziegler et al. 2019, section 2.1).
+    """
+
+    @property
+    def normalization(self) -> tuple[float, float]:
+        """(mean, std) taken off every score."""
+        config = self.model.config
+        return float(config.accord_score_mean), float(config.accord_score_std)
+
+    def set_normalization(self, mean: float, std: float) -> None:
+        """Fix the shift and scale; saved in the model's ``config.json``."""
+        self.model.config.accord_score_mean = mean
+        self.model.config.accord_score_std = std
+
+    def heads(self, batch: TokenBatch) -> Tensor:
+        """The scalar read at every token, having seen tokens <= t (B, T), float32."""
+        mean, std = self.normalization
+        raw_BT = self.model.score(self.hidden(batch))[..., 0].float()
+        return (raw_BT - mean) / std
+
+    def scores(self, batch: TokenBatch) -> Tensor:
+        """One score a row, read at its last token (B,)."""
+        heads_BT = self.heads(batch)
+        return heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+
+    def values(self, batch: TokenBatch) -> Tensor:
+        """Value of the state before each token (B, T): the head one token earlier."""
+        heads_BT = self.heads(batch)
+        return torch.cat([torch.zeros_like(heads_BT[:, :1]), heads_BT[:, :-1]], dim=1)
+
+
+def share_trunk(owner: Network, other: Network) -> bool:
+    """Let ``other`` use ``owner``'s trunk when their lower layers are equal bit for bit.
+
+    Returns:
+        True when shared: one copy in memory, and ``tensors["trunk_BTD"]`` serves both.
+    """
+    if owner.trunk is None or _names(owner.trunk) != _names(_split(other.base, owner.trunk_layers)[0]):
+        return False
+    theirs = dict(_split(other.base, owner.trunk_layers)[0].named_parameters())
+    if not all(torch.equal(p, theirs[n]) for n, p in owner.trunk.named_parameters()):
+        return False
+    base: Any = other.base
+    source: Any = owner.base
+    base.embed_tokens = source.embed_tokens
+    for i in range(owner.trunk_layers):
+        base.layers[i] = source.layers[i]
+    other.trunk_layers = owner.trunk_layers
+    other.trunk, other.top = _split(base, owner.trunk_layers)
+    return True
+
+
+def check_trunk(network: Network) -> None:
+    """Prove on a probe that trunk + top equals the whole model.
+
+    Raises:
+        ModelError: this architecture does more between its layers than pass hidden states on.
+    """
+    batch = _probe(network)
+    with torch.no_grad():
+        whole = _run(network.base, batch.segments_BT, {"input_ids": batch.input_ids_BT})
+        split = network.hidden(batch)
+    if not torch.allclose(whole, split, atol=1e-4, rtol=1e-4):
+        raise ModelError(
+            f"{type(network.model).__name__} cannot share a frozen trunk (split and whole differ "
+            f"by {(whole - split).abs().max():.1e}); use model.trainable: lora or all"
+        )
+
+
+def check_head(network: PolicyNetwork) -> None:
+    """Prove on a probe that hidden states times the head are the model's logits.
+
+    Raises:
+        ModelError: the model changes its logits after the head (soft caps, scales).
+    """
+    batch = _probe(network)
+    with torch.no_grad():
+        logits = network.model(input_ids=batch.input_ids_BT, use_cache=False).logits
+        ours = network.model.get_output_embeddings()(network.hidden(batch))
+    if not torch.allclose(logits.float(), ours.float(), atol=1e-3, rtol=1e-3):
+        raise ModelError(
+            f"{type(network.model).__name__} changes its logits after the head (a soft cap or a "
+            "scale), which accord does not reproduce; choose another model"
+        )
+
+
+def check_packing(network: PolicyNetwork, packed: TokenBatch, unpacked: TokenBatch) -> None:
+    """Prove on real rows that packed sequences do not see one another.
+
+    Raises:
+        ModelError: the summed log-probabilities differ (the model is not purely attention).
+    """
+    with torch.no_grad():
+        one = network.logprobs(packed).sum() / packed.num_response_tokens
+        two = network.logprobs(unpacked).sum() / unpacked.num_response_tokens
+    if not torch.isclose(one, two, atol=1e-3):
+        raise ModelError(
+            f"{type(network.model).__name__} does not keep packed sequences apart "
+            f"({one:.4f} against {two:.4f}); set sft.packing: false"
+        )
+
+
+def _head_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    return token_logprobs(head(hidden), targets, temperature)
+
+
+def _split(base: nn.Module, trunk_layers: int) -> tuple[nn.Module, nn.Module]:
+    """Two shells over the same modules: the lower layers, and the upper layers with the norm."""
+    layers, norm = base._modules.get("layers"), base._modules.get("norm")
+    if not isinstance(layers, nn.ModuleList) or norm is None:
+        raise ModelError(
+            f"{type(base).__name__} has no .layers and .norm to split; "
+            "use model.trainable: lora or all"
+        )
+    if not 0 < trunk_layers < len(layers):
+        raise ModelError(
+            f"model.top_layers must leave 1 to {len(layers) - 1} of the {len(layers)} layers below"
+        )
+    trunk, top = _shell(base), _shell(base)
+    trunk._modules["layers"] = nn.ModuleList(list(layers)[:trunk_layers])
+    trunk._modules["norm"] = nn.Identity()
+    top._modules["layers"] = nn.ModuleList(list(layers)[trunk_layers:])
+    top._modules["embed_tokens"] = None
+    return trunk, top
+
+
+def _shell(base: nn.Module) -> nn.Module:
+    shell = copy.copy(base)
+    shell._modules = dict(base._modules)
+    return shell
+
+
+def _names(module: nn.Module) -> list[tuple[str, torch.Size]]:
+    return [(name, parameter.shape) for name, parameter in module.named_parameters()]
+
+
+def _run(module: nn.Module, segments_BT: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
+    if segments_BT is not None:
+        inputs = {**inputs, **_packed_inputs(segments_BT, next(module.parameters()).dtype)}
+    output: Tensor = module(**inputs, use_cache=False).last_hidden_state
+    return output
+
+
+def _packed_inputs(segments_BT: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Positions that restart and a mask that is block-diagonal and causal (additive)."""
+    length = segments_BT.shape[1]
+    index_T = torch.arange(length, device=segments_BT.device)
+    starts_BT = torch.ones_like(segments_BT, dtype=torch.bool)
+    starts_BT[:, 1:] = segments_BT[:, 1:] != segments_BT[:, :-1]
+    start_index_BT = torch.where(starts_BT, index_T, 0).cummax(dim=1).values
+    same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
+    causal_TT = index_T[:, None] >= index_T[None, :]
+    mask = torch.zeros(same_BTT.shape, dtype=dtype, device=segments_BT.device)
+    mask.masked_fill_(~(same_BTT & causal_TT), torch.finfo(dtype).min)
+    return {"position_ids": index_T - start_index_BT, "attention_mask": mask[:, None]}
+
+
+def _probe(network: Network) -> TokenBatch:
+    ids = torch.arange(24, device=network.device).reshape(2, 12) % network.model.config.vocab_size
+    ones = torch.ones(2, dtype=torch.int64, device=network.device)
+    return TokenBatch(ids, ones * 12, torch.ones_like(ids, dtype=torch.bool), ones, ones)
+
+
+def dropouts(model: nn.Module) -> Iterator[nn.Dropout]:
+    """Every dropout layer of a model."""
+    return (module for module in model.modules() if isinstance(module, nn.Dropout))

@@ -1,0 +1,72 @@
+"""Collect: raters say which candidate is better; their verdicts become comparisons.
+
+Simulated raters (a gold score that we define, with noise and biases) stand in for people here;
+everything downstream then has a known truth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accord import artifacts, worlds
+from accord.artifacts import Artifact
+from accord.config import Recipe
+from accord.errors import ConfigError
+from accord.feedback.simulate import SimulatedRaters
+from accord.tracking import Tracker
+from accord.types import Comparison, Sample
+
+
+def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
+    """Have every sample judged.
+
+    Args:
+        recipe: section ``collect`` is used; ``collect.gold`` names the world whose score the
+            simulated raters follow ("auto": the world of ``data.prompts``).
+        samples: artifact of kind "samples".
+        out: folder of the new artifact.
+
+    Returns:
+        An artifact of kind "comparisons": ``Comparison`` or ``Ranking`` records.
+    """
+    config = {"collect": recipe.collect.model_dump(), "gold": gold_world(recipe)}
+    parents = {"samples": samples}
+    made = artifacts.current(out, "comparisons", parents=parents, config=config, seed=recipe.seed)
+    if made is not None:
+        return made
+    asked = [s for s in samples.records() if isinstance(s, Sample)]
+    raters = SimulatedRaters(recipe.collect, worlds.get(gold_world(recipe)).gold, recipe.seed)
+    verdicts = []
+    with Tracker(out.parent / "logs" / out.name, "collect", len(asked), trackers=()) as tracker:
+        for number, sample in enumerate(asked, start=1):
+            verdicts += raters.judge(sample)
+            if number % 50 == 0 or number == len(asked):
+                tracker.log(number, {"collect/verdicts": len(verdicts)})
+    if not verdicts:
+        raise ConfigError(
+            "collect: no prompt has two different candidates to compare; raise "
+            "sample.temperature or sample.num_candidates"
+        )
+    pairs = [v for v in verdicts if isinstance(v, Comparison)]
+    metrics = {
+        "num_verdicts": len(verdicts),
+        "tie_rate": sum(v.choice == "tie" for v in pairs) / len(pairs) if pairs else None,
+    }
+    with artifacts.write(
+        out, "comparisons", parents=parents, config=config, seed=recipe.seed, metrics=metrics
+    ) as folder:
+        artifacts.write_records(folder, verdicts)
+    return artifacts.read(out)
+
+
+def gold_world(recipe: Recipe) -> str:
+    """Name of the world whose gold score judges this recipe's prompts."""
+    if recipe.collect.gold != "auto":
+        return recipe.collect.gold
+    source = recipe.data.prompts or ""
+    if source.startswith("builtin:"):
+        return source.removeprefix("builtin:")
+    raise ConfigError(
+        "collect.gold: simulated raters need a gold score; set collect.gold to tiny or assistant, "
+        "or bring your own comparisons with data.comparisons"
+    )

@@ -1,0 +1,126 @@
+"""Sample: K candidates for every prompt, from one policy or several, for people to compare.
+
+With ``sample.best_of = n`` each candidate is itself the best of n by a reward model (rejection
+sampling; Bai et al. 2022, section 4.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accord import artifacts
+from accord.artifacts import Artifact
+from accord.config import Recipe
+from accord.engine import LocalSampler, SampledTokens, SamplingParams, host, per_token
+from accord.errors import ArtifactError
+from accord.models.batch import TokenRow, collate
+from accord.models.load import Policy, RewardModel, load_policy, load_reward_model
+from accord.tracking import Tracker
+from accord.types import Completion, Prompt, Sample
+
+PROMPTS_AT_ONCE = 32
+
+
+def sample(
+    recipe: Recipe,
+    policies: Sequence[Artifact],
+    prompts: Artifact,
+    out: Path,
+    reward_model: Artifact | None = None,
+) -> Artifact:
+    """Draw ``sample.num_candidates`` completions a prompt, shared evenly between the policies.
+
+    Args:
+        recipe: section ``sample`` is used.
+        policies: one or more policy artifacts; candidate k comes from policy k modulo their number.
+        prompts: artifact of kind "prompts".
+        out: folder of the new artifact.
+        reward_model: needed when ``sample.best_of`` > 1.
+
+    Returns:
+        An artifact of kind "samples": one ``Sample`` record a prompt.
+    """
+    config = {"sample": recipe.sample.model_dump(), "model": recipe.model.model_dump()}
+    parents = {"prompts": prompts, **{f"policy_{i}": p for i, p in enumerate(policies)}}
+    if recipe.sample.best_of > 1:
+        if reward_model is None:
+            raise ArtifactError("sample.best_of > 1 needs a reward model; run `accord reward` first")
+        parents["reward_model"] = reward_model
+    made = artifacts.current(out, "samples", parents=parents, config=config, seed=recipe.seed)
+    if made is not None:
+        return made
+    host.prepare(recipe.model.num_threads)
+    asked = [p for p in prompts.records() if isinstance(p, Prompt)]
+    candidates: list[list[Completion]] = [[] for _ in asked]
+    shares = [len(range(i, recipe.sample.num_candidates, len(policies))) for i in range(len(policies))]
+    total = len(asked) * len(policies)
+    judge = None if reward_model is None else load_reward_model(reward_model.path, recipe.model)
+    with Tracker(out.parent / "logs" / out.name, "sample", total, trackers=()) as tracker:
+        for number, (artifact, share) in enumerate(zip(policies, shares, strict=True)):
+            policy = load_policy(artifact.path, recipe.model)
+            for start in range(0, len(asked), PROMPTS_AT_ONCE):
+                part = asked[start : start + PROMPTS_AT_ONCE]
+                drawn = _draw(recipe, policy, judge, part, share, (artifact.hash, start))
+                for i, completions in enumerate(drawn, start=start):
+                    candidates[i] += [
+                        Completion(policy.text(c.tokens), artifact.hash, c.finished)
+                        for c in completions
+                    ]
+                tracker.log(number * len(asked) + start + len(part), _lengths(drawn))
+    with artifacts.write(
+        out, "samples", parents=parents, config=config, seed=recipe.seed
+    ) as folder:
+        artifacts.write_records(
+            folder, (Sample(p, tuple(c)) for p, c in zip(asked, candidates, strict=True))
+        )
+    return artifacts.read(out)
+
+
+def _draw(
+    recipe: Recipe,
+    policy: Policy,
+    judge: RewardModel | None,
+    prompts: Sequence[Prompt],
+    num_candidates: int,
+    key: tuple[int | str, ...],
+) -> list[list[SampledTokens]]:
+    config, encoder = recipe.sample, policy.encoder(recipe)
+    tokens = [encoder.prompt(prompt) for prompt in prompts]
+    drawn = LocalSampler(policy).sample(
+        tokens,
+        SamplingParams(
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            top_k=config.top_k,
+            top_p=config.top_p,
+            num_candidates=num_candidates * config.best_of,
+            batch_size=config.batch_size,
+            seed=recipe.seed,
+            key=("sample", *key),
+        ),
+    )
+    if config.best_of == 1 or judge is None:
+        return drawn
+    best: list[list[SampledTokens]] = []
+    for prompt, completions in zip(tokens, drawn, strict=True):
+        rows = [TokenRow(prompt, c.tokens) for c in completions]
+        batch = collate(rows, policy.pad_id)
+        heads_BT = per_token(judge.network, batch, 4096)
+        scores = heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0].tolist()
+        best.append(
+            [
+                max(zip(scores[k::num_candidates], completions[k::num_candidates], strict=True),
+                    key=lambda pair: pair[0])[1]
+                for k in range(num_candidates)
+            ]
+        )  # fmt: skip
+    return best
+
+
+def _lengths(drawn: Sequence[Sequence[SampledTokens]]) -> dict[str, float]:
+    every = [completion for completions in drawn for completion in completions]
+    return {
+        "sample/length": sum(len(c.tokens) for c in every) / len(every),
+        "sample/eos_rate": sum(c.finished for c in every) / len(every),
+    }
