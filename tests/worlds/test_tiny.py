@@ -104,12 +104,15 @@ def test_demonstrations_are_better_than_the_raw_text_and_leave_room() -> None:
     raw_scores = [tiny.gold(by_text[question], Completion(answer)) for question, answer in raw]
     demonstrations = tiny.demonstrations()
     scores = [tiny.gold(d.prompt, Completion(d.completion)) for d in demonstrations]
-    assert tiny.LOWEST < min(raw_scores) and tiny.LOWEST < min(scores)
+    assert min(raw_scores) > tiny.LOWEST
+    assert min(scores) > tiny.LOWEST
     assert sum(raw_scores) / len(raw_scores) == pytest.approx(0.45, abs=0.1)
     assert sum(scores) / len(scores) == pytest.approx(1.5, abs=0.2)
     assert [d.prompt for d in demonstrations] == tiny.prompts()
     right = [tiny.parse(by_text[q], a) for q, a in raw]
-    share = sum(p is not None and _is_right(by_text[q], p) for (q, _), p in zip(raw, right))
+    share = sum(
+        p is not None and _is_right(by_text[q], p) for (q, _), p in zip(raw, right, strict=True)
+    )
     assert share / len(raw) == pytest.approx(0.70, abs=0.02)
 
 
@@ -123,7 +126,7 @@ def test_get_finds_the_world_and_refuses_others() -> None:
     world = get("tiny")
     assert world.prompts() == tiny.prompts()
     assert world.gold(SKY, Completion("the sky is blue .")) == 1.5
-    with pytest.raises(ConfigError, match="'moon'.*tiny, assistant"):
+    with pytest.raises(ConfigError, match=r"'moon'.*tiny, assistant"):
         get("moon")
 
 

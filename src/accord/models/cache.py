@@ -15,7 +15,7 @@ STAMP = "complete.json"
 
 
 def root() -> Path:
-    """Where built models live: ``$ACCORD_CACHE``, ``$XDG_CACHE_HOME/accord`` or ``~/.cache/accord``."""
+    """Where built models live: ``$ACCORD_CACHE``, else ``accord`` in the XDG cache folder."""
     if chosen := os.environ.get("ACCORD_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "accord"

@@ -39,12 +39,12 @@ TEMPLATE = (
 class Pretraining:
     """Shape and schedule of the tiny model."""
 
-    hidden_size: int = 96
-    num_layers: int = 3
+    hidden_size: int = 112
+    num_layers: int = 2
     num_heads: int = 4
-    mlp_size: int = 256
-    num_steps: int = 400
-    batch_size: int = 32
+    mlp_size: int = 336
+    num_steps: int = 600
+    batch_size: int = 24
     learning_rate: float = 4e-3
     warmup_steps: int = 20
     weight_decay: float = 0.01
@@ -90,7 +90,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def pretrain(
     tokenizer: PreTrainedTokenizerFast, settings: Pretraining, seed: int
 ) -> LlamaForCausalLM:
-    """Train the raw model on the world's dialogues; AdamW, cosine to a tenth, one thread.
+    """Train the raw model on the world's dialogues; AdamW, cosine to zero, one thread.
 
     One thread and its own random state make the weights a function of the seed alone.
     """
@@ -101,7 +101,7 @@ def pretrain(
         optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=settings.learning_rate,
-            betas=(0.9, 0.95),
+            betas=(0.9, 0.98),
             weight_decay=settings.weight_decay,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _schedule(i, settings))
@@ -157,7 +157,7 @@ def _schedule(step: int, settings: Pretraining) -> float:
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     done = (step - settings.warmup_steps) / (settings.num_steps - settings.warmup_steps)
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 @contextmanager

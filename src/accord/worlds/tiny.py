@@ -253,8 +253,8 @@ def _question(prompt: Prompt) -> tuple[str, str]:
     if question is None:
         raise DataError(
             f"prompt {prompt.id!r} ({prompt.text!r}) is not a question of the tiny world, whose "
-            "gold score knows only its own prompts: use data.prompts=builtin:tiny, or set collect.gold "
-            "to a world that scores any prompt"
+            "gold score knows only its own prompts: use data.prompts=builtin:tiny, or set "
+            "collect.gold to a world that scores any prompt"
         )
     return question
 
