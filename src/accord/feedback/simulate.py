@@ -17,11 +17,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
-from accord.errors import ConfigError, NonFiniteError
+from accord.config import CollectConfig
+from accord.errors import NonFiniteError
 from accord.rng import uniform
 from accord.types import Choice, Comparison, Completion, Prompt, Ranking, Sample
 
@@ -32,31 +33,6 @@ _AGREEMENT = re.compile(
     r"|your (?:view|opinion) is (?:right|correct))\b",
     re.IGNORECASE,
 )
-
-
-class RaterConfig(Protocol):
-    """The fields of :class:`accord.config.CollectConfig` that raters read."""
-
-    @property
-    def num_raters(self) -> int: ...  # noqa: D102
-    @property
-    def layout(self) -> Literal["pairs", "ranking"]: ...  # noqa: D102
-    @property
-    def pairs_per_prompt(self) -> int: ...  # noqa: D102
-    @property
-    def rater_temperature(self) -> float: ...  # noqa: D102
-    @property
-    def tie_margin(self) -> float: ...  # noqa: D102
-    @property
-    def length_bias(self) -> float: ...  # noqa: D102
-    @property
-    def agreement_bias(self) -> float: ...  # noqa: D102
-    @property
-    def careless(self) -> float: ...  # noqa: D102
-    @property
-    def left_click(self) -> float: ...  # noqa: D102
-    @property
-    def guideline(self) -> str: ...  # noqa: D102
 
 
 def count_agreement(text: str) -> int:
@@ -83,25 +59,8 @@ class SimulatedRaters:
     """
 
     def __init__(
-        self, config: RaterConfig, gold: Callable[[Prompt, Completion], float], seed: int
+        self, config: CollectConfig, gold: Callable[[Prompt, Completion], float], seed: int
     ) -> None:
-        """Check the settings.
-
-        Raises:
-            ConfigError: ``careless`` + ``left_click`` above 1, or a negative temperature, margin
-                or count.
-        """
-        if not 0 <= config.careless <= 1 or not 0 <= config.left_click <= 1 - config.careless:
-            raise ConfigError(
-                f"collect.careless ({config.careless}) and collect.left_click "
-                f"({config.left_click}) are shares of the verdicts: make their sum at most 1"
-            )
-        if min(config.rater_temperature, config.tie_margin, config.pairs_per_prompt) < 0:
-            raise ConfigError(
-                "collect.rater_temperature, tie_margin and pairs_per_prompt must be 0 or more"
-            )
-        if config.num_raters < 1:
-            raise ConfigError("collect.num_raters must be 1 or more")
         self.config = config
         self.gold = gold
         self.seed = seed
