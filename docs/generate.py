@@ -127,11 +127,10 @@ def source(file: str, function: str, first: str = "", last: str = "") -> str:
 
 def presets() -> str:
     """A table of the packaged presets: the first comment line of each file."""
-    rows = ["| preset | what it is |", "|---|---|"]
-    for path in sorted((SOURCE / "presets").glob("*.yaml")):
-        first = path.read_text("utf-8").splitlines()[0].lstrip("# ")
-        rows.append(f"| `{path.stem}` | {cell(first)} |")
-    return "\n".join(rows)
+    from accord.config import presets
+
+    rows = [f"| `{name}` | {cell(line)} |" for name, line in presets().items()]
+    return "\n".join(["| preset | what it is |", "|---|---|", *rows])
 
 
 def verbs() -> str:
