@@ -240,7 +240,7 @@ def test_samples_table_is_readable_and_safe(tmp_path: Path) -> None:
     console, screen = _console()
     row = {
         "prompt": "[bold]hi[/bold]",
-        "completion": "\x1b[2Jgone" + "x" * 1000,
+        "completion": "\x1b[2Jgone\u3000\udcff" + "x" * 1000,
         "score": 1.23456,
         "finished": True,
     }

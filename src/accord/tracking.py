@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from accord.errors import ArtifactError, ConfigError
 
 PLAIN_LINE_SECONDS = 10.0
 CELL_CHARS = 280
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Tracker:
@@ -211,11 +213,8 @@ class _Lines:
         return file
 
     def append(self, row: Mapping[str, Any]) -> None:
-        legal = {
-            k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
-            for k, v in row.items()
-        }
-        text = json.dumps(legal, ensure_ascii=False, allow_nan=False) + "\n"
+        bad = {k: str(v) for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+        text = json.dumps({**row, **bad}, ensure_ascii=False, allow_nan=False) + "\n"
         line = text.encode("utf-8", "backslashreplace")
         while line:
             line = line[os.write(self._file, line) :]
@@ -391,7 +390,7 @@ def _cell(value: Any) -> str:
 
 def _printable(text: str) -> str:
     """Model output may hold terminal control sequences; show them, never send them."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+    return _CONTROL.sub("�", text)
 
 
 def _clock(seconds: float) -> str:

@@ -44,9 +44,9 @@ def test_open_verdict_says_how_many_prompts_settle_it() -> None:
     # Half-width 0.1 at 100 prompts and distance 0.05 to the edge: 100 * (0.1 / 0.05)^2 = 400.
     found = reading("a/b", Estimate(0.55, 0.45, 0.65, 100), fine=(0.5, 1.0), detail="why")
     assert found.state == "INCONCLUSIVE"
-    assert found.detail == "why; about 400 prompts would settle it"
+    assert found.detail == "why; about 400 prompts would settle it if the value holds"
     alone = reading("a/b", Estimate(0.55, 0.45, 0.65, 100), fine=(0.5, math.inf))
-    assert alone.detail == "about 400 prompts would settle it"
+    assert alone.detail == "about 400 prompts would settle it if the value holds"
     on_the_edge = reading("a/b", Estimate(0.5, 0.4, 0.6, 100), fine=(0.5, 1.0))
     assert (on_the_edge.state, on_the_edge.detail) == ("INCONCLUSIVE", "")
 

@@ -43,7 +43,11 @@ def reading(
         state = verdict(estimate.interval, fine, outside)
         needed = _units_needed(estimate, fine)
         if state == "INCONCLUSIVE" and needed is not None:
-            detail = f"{detail}; about {needed} prompts would settle it".removeprefix("; ")
+            detail = (
+                f"{detail}; about {needed} prompts would settle it if the value holds".removeprefix(
+                    "; "
+                )
+            )
     return Reading(gauge, estimate.value, estimate.interval, state, estimate.num_units, detail)
 
 
