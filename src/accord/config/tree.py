@@ -104,7 +104,8 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{name}: not valid YAML: {reason}") from error
     return root
 
 
