@@ -103,7 +103,8 @@ class DataConfig(Section):
     """Prompts with answers that people wrote, for SFT. None: nothing to imitate was given."""
 
     prompts: Name | None = None
-    """Prompts for sampling, PPO and evaluation. None: the prompts of the demonstrations."""
+    """Prompts for sampling, PPO and evaluation. None: those of the comparisons and the
+    demonstrations."""
 
     comparisons: Name | None = None
     """Your own comparisons or rankings. Given, the stages sample and collect are skipped."""
@@ -116,8 +117,8 @@ class DataConfig(Section):
     `{prompt: question, chosen: better}`."""
 
     eval_fraction: Fraction = 0.2
-    """Share of the prompts held out, chosen by hash of the text: never trained on, only used to
-    evaluate. 0.2 leaves an interval of about +-10 points with 100 prompts."""
+    """Share of the prompts held out, drawn by the seed: never trained on, in any stage, and only
+    used to evaluate. 100 of them give a win rate an interval of about +-10 points."""
 
     max_bad_rows: CountOrZero = 0
     """Rows that may be unreadable before the run refuses to start; each is reported with file and
@@ -147,7 +148,7 @@ class SampleConfig(Section):
     """Longest completion in tokens."""
 
     batch_size: Count = 32
-    """Sequences decoded together: larger is faster until memory is full; results are equal."""
+    """Sequences decoded together: larger is faster until memory is full."""
 
     best_of: Count = 1
     """Draw this many for each candidate and keep the best by a reward model (best-of-n, Stiennon

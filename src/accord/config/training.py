@@ -67,8 +67,8 @@ class TrainingConfig(Section):
     """Optimizer steps between two measurements on the held-out part; the last step also counts."""
 
     micro_batch_tokens: Count = 2048
-    """Tokens, padding included, in one forward pass. It bounds memory and does not change the
-    result: a batch is summed from as many passes as it takes."""
+    """Tokens, padding included, in one forward pass. It bounds memory and changes the
+    result by rounding alone: a batch is summed from as many passes as it takes."""
 
     checkpoint_every: Count = 1
     """Optimizer steps between checkpoints: a kill loses at most this many. Raise it when writing
@@ -261,10 +261,11 @@ class PPOConfig(Section):
     """Steps between two tables of samples for a person to read."""
 
     micro_batch_tokens: Count = 4096
-    """Tokens, padding included, in one forward pass; bounds memory, does not change the result."""
+    """Tokens, padding included, in one forward pass; bounds memory and changes
+    the result by rounding alone."""
 
     generation_batch_size: Count = 32
-    """Sequences decoded together: larger is faster until memory is full; results are equal."""
+    """Sequences decoded together: larger is faster until memory is full."""
 
     checkpoint_every: Count = 1
     """Steps between checkpoints: a kill loses at most this many."""
