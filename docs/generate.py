@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import sys
 import textwrap
 import types
@@ -38,7 +39,7 @@ def render(text: str) -> str:
     """The page with every generated part made anew."""
 
     def part(match: re.Match[str]) -> str:
-        kind, *arguments = match["what"].split()
+        kind, *arguments = shlex.split(match["what"])
         body = {"config": config, "source": source, "presets": presets, "verbs": verbs}[kind](
             *arguments
         )
@@ -142,10 +143,10 @@ def verbs() -> str:
     commands = get_command(cli.app).commands  # type: ignore[attr-defined]
     rows = ["| command | what it does |", "|---|---|"]
     for name, command in commands.items():
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
         usage = " ".join(
-            parameter.make_metavar(command.make_context(name, [], resilient_parsing=True))
-            for parameter in command.params
-            if parameter.param_type_name == "argument"
+            p.metavar or (p.name.upper() if p.required else f"[{p.name.upper()}]")
+            for p in arguments
         )
         first = (command.help or "").strip().split("\n\n")[0]
         rows.append(f"| `accord {name} {usage}".rstrip() + f"` | {cell(' '.join(first.split()))} |")
