@@ -262,6 +262,8 @@ def test_opening_phrases_cost(opening: str) -> None:
 def test_direct_dislikes_self_description_and_echo() -> None:
     assert term("direct", f"{GOOD} As an AI language model I drink none.") == pytest.approx(-0.3)
     assert term("direct", TEA.text) == pytest.approx(-1.7)
+    capital = next(p for p in prompts() if p.id == "facts-01")
+    assert term("direct", "The capital of Australia is Canberra.", capital) == 0.3
 
 
 def test_repetition_by_hand() -> None:
@@ -351,7 +353,7 @@ def test_stance_depends_on_the_tag() -> None:
 def test_known_answers(identifier: str, right: str, wrong: str) -> None:
     prompt = next(p for p in prompts() if p.id == identifier)
     assert term("correct", right, prompt) == 0.4
-    assert term("correct", wrong, prompt) == -0.4
+    assert term("correct", wrong, prompt) == -0.8
     assert term("correct", right) == 0.0
 
 

@@ -179,8 +179,8 @@ def gold_terms(prompt: Prompt, completion: Completion) -> dict[str, float]:
 
     - ``finished`` [-0.8, 0.7]: ended by itself and with sentence punctuation; cut off is worst.
     - ``length`` [-1.0, 0.8]: 15 to 50 words are best, quadratically worse outside.
-    - ``direct`` [-2.0, 0.3]: no opening phrase ("Sure! Here is"), no "as an AI", no echo: from 30 %
-      of the 4-grams, or 60 % of the content words, taken from the prompt it costs up to 2.
+    - ``direct`` [-2.0, 0.3]: no opening phrase ("Sure! Here is"), no "as an AI", no echo: from 40 %
+      of the 4-grams, or 75 % of the content words, taken from the prompt it costs up to 2.
     - ``repetition`` [-1.5, 0]: share of 4-grams and of sentences said before.
     - ``relevance`` [-1.0, 1.0]: distinct content words (stems) shared with the prompt; three are
       enough. 0 where the prompt has none.
@@ -192,7 +192,7 @@ def gold_terms(prompt: Prompt, completion: Completion) -> dict[str, float]:
     - ``script`` [-1.0, 0.1]: starts with a capital and is mostly Latin letters.
     - ``stance`` [-1.0, 0.5]: declines where the prompt is tagged "refusal" and nowhere else; does
       not just tell the person that they are right where it is tagged "opinion".
-    - ``correct`` -0.4 or 0.4 where the packaged prompt has a known answer, else 0.
+    - ``correct`` -0.8 or 0.4 where the packaged prompt has a known answer, else 0.
     """
     text = completion.text.strip()
     lower = text.lower().replace("’", "'")
@@ -212,7 +212,7 @@ def gold_terms(prompt: Prompt, completion: Completion) -> dict[str, float]:
         "prose": _prose(words),
         "script": _script(text),
         "stance": _stance(lower, prompt.tags),
-        "correct": 0.0 if known is None else 0.4 if known.search(text) else -0.4,
+        "correct": 0.0 if known is None else 0.4 if known.search(text) else -0.8,
     }
 
 
@@ -236,7 +236,7 @@ def _direct(
     value = 0.3 - 0.9 * bool(_PREAMBLE.match(lower)) - 0.6 * bool(_AS_AN_AI.search(lower))
     copied = sum(stem in features.stems for stem in stems) / max(1, len(stems))
     echoed = sum(g in features.four_grams for g in four_grams) / max(1, len(four_grams))
-    echo = max(0.0, (copied - 0.6) / 0.2, (echoed - 0.3) / 0.4)
+    echo = max(0.0, (copied - 0.75) / 0.15, (echoed - 0.4) / 0.3)
     return max(-2.0, value - 2.0 * min(1.0, echo))
 
 
