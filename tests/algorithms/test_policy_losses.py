@@ -105,6 +105,14 @@ def test_gradient_stops_only_where_moving_on_would_pay_too_much():
     assert logprobs.grad.tolist()[0] == pytest.approx([0, 1.5 / 4, -0.5 / 4, 0])
 
 
+def test_only_the_policy_is_trained():
+    rows = {k: v.requires_grad_(v.is_floating_point()) for k, v in batch().items()}
+    ppo_policy_loss(**rows, clip_range=0.2)[0].backward()
+    assert rows["logprobs_BT"].grad is not None
+    assert rows["old_logprobs_BT"].grad is None
+    assert rows["advantages_BT"].grad is None
+
+
 def test_micro_batches_add_up(adds_up):
     rows = batch()
     loss = functools.partial(ppo_policy_loss, clip_range=0.2)

@@ -108,6 +108,14 @@ def test_ties_count_half_in_accuracy():
     assert metrics["reward/margin"].item() == pytest.approx((1 - 1 + 0 + 0) / 4)
 
 
+def test_metrics_are_weighted_like_the_loss():
+    """A right pair of weight 3 and a wrong one of weight 1."""
+    weight = torch.tensor([3.0, 1.0])
+    _, metrics = bradley_terry_loss(torch.tensor([2.0, 0.0]), torch.ones(2), weight_N=weight)
+    assert metrics["reward/accuracy"].item() == 0.75
+    assert metrics["reward/margin"].item() == (3 * 1 - 1 * 1) / 4
+
+
 def test_weight_zero_leaves_out_even_a_nan():
     weight = torch.tensor([1.0, 0.0])
     chosen = torch.tensor([1.0, torch.nan], requires_grad=True)
@@ -121,7 +129,7 @@ def test_weight_zero_leaves_out_even_a_nan():
 
 def test_non_finite_scores_and_weights_show_in_the_loss():
     assert math.isnan(one(math.nan, 0.0)[0])
-    assert math.isnan(one(0.0, 0.0, weight_N=torch.tensor([math.nan]))[0])
+    assert math.isnan(one(0.0, 0.0, weight_N=torch.tensor([math.nan]), denominator=1)[0])
 
 
 def test_k_wise_batch_is_the_mean_over_prompts_of_the_mean_over_pairs():
