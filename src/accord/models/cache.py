@@ -31,8 +31,7 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     """The folder ``root() / name``, built by ``build(folder)`` unless it is there and sound.
 
     Two processes may build at once: each works in its own temporary folder, the first rename wins
-    and the other one's work is dropped. A folder that misses a file, or whose file sizes differ
-    from its stamp, is moved aside and built anew.
+    and the other one's work is dropped. A damaged folder is replaced by a new one.
     """
     target = root() / name
     if sound(target):
@@ -49,19 +48,19 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     return target
 
 
-def sound(folder: Path, *, contents: bool = False) -> bool:
-    """Whether every file of a cached folder is there in its size (and, if asked, its content)."""
+def sound(folder: Path) -> bool:
+    """Whether a cached folder was completed and every file still has its size and content."""
     stamp = folder / STAMP
     if not stamp.is_file():
         return False
     try:
-        files = json.loads(stamp.read_text())
+        files = json.loads(stamp.read_text("utf-8"))
     except ValueError:
         return False
     return all(
         (folder / name).is_file()
         and (folder / name).stat().st_size == entry["size"]
-        and (not contents or sha256(folder / name) == entry["sha256"])
+        and sha256(folder / name) == entry["sha256"]
         for name, entry in files.items()
     )
 
@@ -72,7 +71,7 @@ def _stamp(folder: Path) -> None:
         files[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    with (folder / STAMP).open("w") as file:
+    with (folder / STAMP).open("w", encoding="utf-8") as file:
         json.dump(files, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
@@ -80,11 +79,13 @@ def _stamp(folder: Path) -> None:
 
 
 def _replace(work: Path, target: Path) -> None:
-    if target.exists():
-        target.rename(work.with_name(work.name + ".damaged"))
+    damaged = work.with_name(f"{work.name}.damaged")
     try:
+        if target.exists():
+            target.rename(damaged)
         work.rename(target)
-    except OSError:  # another process renamed its own first
-        if not sound(target):
+    except OSError:
+        if not sound(target):  # else another process renamed its own first, which serves as well
             raise
-    shutil.rmtree(work.with_name(work.name + ".damaged"), ignore_errors=True)
+    finally:
+        shutil.rmtree(damaged, ignore_errors=True)

@@ -14,7 +14,7 @@ prompt, so a policy's expected gold and the KL-regularised optimum can be comput
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -24,6 +24,7 @@ import numpy as np
 
 from accord.errors import DataError
 from accord.types import Completion, Demonstration, Message, Prompt
+from accord.worlds.optimum import Case, Responses
 
 MAX_TOKENS = 24
 """The longest grammatical response in tokens, its end-of-sequence token included."""
@@ -224,6 +225,24 @@ def gold(prompt: Prompt, completion: Completion) -> float:
     right = parts.value == _facts()[_question(prompt)]
     fillers = sum(FILLERS[filler] for filler in parts.fillers)
     return (RIGHT if right else WRONG) + OPENERS[parts.opener] + fillers + CLOSERS[parts.closer]
+
+
+def case(prompt: Prompt, answers: Responses, texts: Sequence[str]) -> Case:
+    """An enumerated policy's answers with their gold scores, for the exact optimum.
+
+    ``texts[r]`` is the text of ``answers.tokens[r]``. The grammar is finite: of what was pruned,
+    only the grammatical responses that were not found can be worth more than ``LOWEST``, and each
+    of them is less likely than ``answers.min_prob``.
+    """
+    said = [
+        Completion(text, finished=bool(finished))
+        for text, finished in zip(texts, answers.finished_R, strict=True)
+    ]
+    parts = {parse(prompt, completion.text) for completion in said if completion.finished} - {None}
+    missing = len(responses(prompt)) - len(parts)
+    unknown = min(answers.uncovered, missing * answers.min_prob)
+    gold_R = np.array([gold(prompt, completion) for completion in said])
+    return Case(answers.probs_R, gold_R, worst=answers.uncovered - unknown, unknown=unknown)
 
 
 @cache
