@@ -32,10 +32,10 @@ KINDS = {
     ".arrow": "arrow",
     ".txt": "txt",
 }
-BOOKKEEPING = {"manifest.json", "metrics.jsonl", "samples.jsonl", "dataset_info.json"}
-BOOKKEEPING |= {"dataset_dict.json", "dataset_infos.json", "state.json"}
+BOOKKEEPING = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+"""Written by ``datasets`` beside its files; every other data file of a folder is read."""
 BOM = b"\xef\xbb\xbf"
-HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(/(?P<config>[\w.-]+))?(:(?P<split>[^/:]+))?")
+HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(/(?P<config>[\w.-]+))?(:(?P<split>[^/]+))?")
 
 
 @dataclass(frozen=True, slots=True)

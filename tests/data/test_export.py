@@ -1,0 +1,209 @@
+"""What is written is read back equal, by accord and by ``datasets``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import datasets
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accord.data import export, make_prompt, read, read_comparisons, read_labels
+from accord.data.export import Shape
+from accord.errors import DataError
+from accord.types import (
+    Comparison,
+    Completion,
+    Demonstration,
+    Label,
+    Message,
+    Prompt,
+    Ranking,
+    Record,
+)
+
+text = st.text(min_size=1, max_size=20).filter(lambda s: bool(s.strip()))
+name = st.sampled_from(["", "ann", "m1", "\u2028"])
+turns = st.builds(
+    lambda head, last: (*head, Message("user", last)),
+    st.lists(
+        st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text), max_size=3
+    ),
+    text,
+)
+prompts = st.builds(
+    make_prompt,
+    turns,
+    st.sampled_from(["", "p1", "p2"]),
+    st.lists(text, max_size=2, unique=True).map(tuple),
+)
+completions = st.builds(Completion, text, name)
+strengths = st.none() | st.floats(0, 1)
+margins = st.none() | st.floats(-10, 10)
+comparisons = st.builds(
+    Comparison, prompts, completions, completions, st.just("a"), strengths, margins, name, name
+).filter(lambda c: c.a.text != c.b.text)
+labels = st.builds(Label, prompts, completions, st.booleans(), name)
+demonstrations = st.builds(Demonstration, prompts, text)
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> Ranking:
+    texts = draw(st.lists(text, min_size=2, max_size=4, unique=True))
+    ranks = draw(st.lists(st.integers(0, 3), min_size=len(texts), max_size=len(texts)))
+    order = sorted(set(ranks))
+    return Ranking(
+        draw(prompts),
+        tuple(Completion(words, draw(name)) for words in texts),
+        tuple(order.index(rank) for rank in ranks),
+        draw(strengths),
+        draw(name),
+        draw(name),
+    )
+
+
+def numbered(records: Sequence[Any]) -> list[Any]:
+    """The same records with ids on every other one: an id may not come twice."""
+    return [
+        replace(record, id=f"id {i}" if i % 2 else "") if not isinstance(record, Prompt) else record
+        for i, record in enumerate(records)
+    ]
+
+
+def round_trip(records: Sequence[Record], shape: Shape, suffix: str) -> list[Record]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"rows.{suffix}"
+        assert export(records, path, shape) == len(records)
+        return list(read(path, kinds=(type(records[0]),)).records)
+
+
+CASES: list[tuple[Shape, st.SearchStrategy[Any]]] = [
+    ("trl-preference", comparisons),
+    ("trl-unpaired", labels),
+    ("trl-prompt-completion", demonstrations),
+    ("messages", demonstrations),
+    ("nemo-rank", rankings()),
+    ("prompt", prompts.filter(lambda p: p.id not in ("p1", "p2"))),
+]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("shape", "strategy"), CASES, ids=[shape for shape, _ in CASES])
+def test_every_shape_comes_back_equal(
+    shape: Shape, strategy: st.SearchStrategy[Any], suffix: str
+) -> None:
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(strategy, min_size=1, max_size=5))
+    def check(records: list[Any]) -> None:
+        records = numbered(records)
+        assert round_trip(records, shape, suffix) == records
+
+    check()
+
+
+PROMPT = make_prompt([Message("system", "Be kind."), Message("user", "Hi\u2028there")], tags=("t",))
+YES, NO, MAYBE = Completion("Yes\x85", "m1"), Completion("No", "m2"), Completion("Maybe")
+PAIRS = [
+    Comparison(PROMPT, YES, NO, "a", 0.5, 1.0, "ann", "v1", "1"),
+    Comparison(make_prompt([Message("user", "?")], "mine"), MAYBE, NO, "a"),
+]
+RECORDS: list[tuple[Shape, list[Any]]] = [
+    ("trl-preference", PAIRS),
+    ("trl-unpaired", [Label(PROMPT, YES, True, "ann", "1"), Label(PROMPT, NO, False)]),
+    ("trl-prompt-completion", [Demonstration(PROMPT, "Yes", "1"), Demonstration(PROMPT, "No")]),
+    ("messages", [Demonstration(PROMPT, "Yes", "1"), Demonstration(PROMPT, "No")]),
+    ("nemo-rank", [Ranking(PROMPT, (YES, NO, MAYBE), (1, 0, 1), 0.5, "ann", "v1", "1")]),
+    ("prompt", [PROMPT]),
+]
+
+
+@pytest.mark.parametrize(("shape", "records"), RECORDS, ids=[shape for shape, _ in RECORDS])
+def test_datasets_reads_the_same_rows(shape: Shape, records: list[Any], tmp_path: Path) -> None:
+    lines, table = tmp_path / "x.jsonl", tmp_path / "x.parquet"
+    export(records, lines, shape)
+    export(records, table, shape)
+    rows = [orjson.loads(line) for line in lines.read_bytes().split(b"\n")[:-1]]
+    cache = str(tmp_path / "cache")
+    assert datasets.Dataset.from_json(str(lines), cache_dir=cache).to_list() == rows
+    assert datasets.Dataset.from_parquet(str(table), cache_dir=cache).to_list() == rows
+
+
+def test_a_dataset_saved_by_datasets_is_read(tmp_path: Path) -> None:
+    rows = [{"prompt": "Hi", "chosen": "Yes", "rejected": f"No {i}"} for i in range(3)]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    comparisons = read_comparisons(tmp_path / "saved")
+    assert [c.b.text for c in comparisons if isinstance(c, Comparison)] == ["No 0", "No 1", "No 2"]
+
+
+def test_trl_rows_are_as_trl_documents_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    export([Comparison(make_prompt([Message("user", "Hi")]), NO, MAYBE, "b")], path)
+    assert orjson.loads(path.read_bytes()) == {
+        "prompt": [{"role": "user", "content": "Hi"}],
+        "chosen": [{"role": "assistant", "content": "Maybe"}],
+        "rejected": [{"role": "assistant", "content": "No"}],
+        "rejected_model": "m2",
+    }
+    (comparison,) = read_comparisons(path)
+    assert comparison == Comparison(make_prompt([Message("user", "Hi")]), MAYBE, NO, "a")
+
+
+@settings(max_examples=20, deadline=None)
+@given(rankings().filter(lambda r: len(set(r.ranks)) == len(r.ranks)))
+def test_a_ranking_is_all_its_pairs(ranking: Ranking) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.jsonl"
+        export([replace(ranking, id="r")], path, "trl-preference")
+        found = {(c.a.text, c.b.text) for c in read_comparisons(path) if isinstance(c, Comparison)}
+    judged = sorted(zip(ranking.ranks, [c.text for c in ranking.completions], strict=True))
+    assert found == {(better, worse) for (_, better), (_, worse) in combinations(judged, 2)}
+
+
+def test_a_comparison_is_a_ranking_of_two_and_a_tie_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    tie = Comparison(PROMPT, YES, NO, "tie")
+    export([PAIRS[0].swap(), tie], path, "nemo-rank")
+    first, second = read_comparisons(path)
+    assert isinstance(first, Ranking) and isinstance(second, Ranking)
+    assert (first.completions, first.ranks) == ((YES, NO), (0, 1))
+    assert (first.rater, first.strength) == ("ann", 0.5)
+    assert second.ranks == (0, 0)
+
+
+def test_a_comparison_is_two_labels(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    both_bad = Comparison(PROMPT, YES, NO, "both_bad")
+    assert export([PAIRS[0], both_bad], path, "trl-unpaired") == 4
+    found = [(label.completion, label.good) for label in read_labels(path)]
+    assert found == [(YES, True), (NO, False), (YES, False), (NO, False)]
+
+
+def test_ties_have_no_place_in_pairs(tmp_path: Path) -> None:
+    tie = Comparison(PROMPT, YES, NO, "tie")
+    with pytest.raises(DataError, match=r"1 verdicts without a winner .* use nemo-rank"):
+        export([PAIRS[0], tie], tmp_path / "x.jsonl")
+    assert not (tmp_path / "x.jsonl").exists()
+    assert export([PAIRS[0], tie], tmp_path / "x.jsonl", ties="drop") == 1
+
+
+def test_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(DataError, match="cannot hold a Demonstration; use trl-prompt-completion"):
+        export([Demonstration(PROMPT, "x")], path)
+    with pytest.raises(DataError, match="nothing to write"):
+        export([], path)
+    with pytest.raises(DataError, match="unknown shape"):
+        export(PAIRS, path, "pairs")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"\.jsonl or \.parquet"):
+        export(PAIRS, tmp_path / "x.xlsx")
+    export(PAIRS, path)
+    with pytest.raises(DataError, match="exists"):
+        export(PAIRS, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.jsonl"]
