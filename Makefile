@@ -46,7 +46,7 @@ quickstart: $(if $(filter smollm2,$(MODEL)),$(SMOLLM2),$(SETUP))  ## the whole l
 	@$(BIN)/accord run --preset $(PRESET) --out $(OUT) $(ARGS)
 
 test: $(SMOLLM2)  ## run the tests on two cores: make test ARGS="-k ppo"
-	@$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 $(ARGS)
+	@$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 lint: $(SETUP)  ## ruff: rules and formatting
 	@$(BIN)/ruff check .

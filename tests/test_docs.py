@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -43,14 +45,15 @@ BLOCK = re.compile(
 
 FAST = (
     "sft.max_steps=2 sample.num_candidates=2 reward.max_steps=2 reward.normalize_samples=8 "
-    "ppo.num_steps=2 ppo.batch_size=8 ppo.num_epochs=1 dpo.max_steps=2 evaluate.num_samples=1"
+    "ppo.num_steps=2 ppo.batch_size=8 ppo.num_epochs=1 dpo.max_steps=2 evaluate.num_samples=2"
 )
-ACCORD = Path(sys.executable).with_name("accord")
-SHIM = f"""#!/usr/bin/env bash
+WARM = ROOT / "tests" / "warm.py"
+SHIM = """#!/usr/bin/env bash
 # accord with few steps: the settings follow the page's own.
+ask=({python} -IS {warm} ask {socket} accord)
 case "$1" in
-  run|sft|sample|collect|reward|ppo|dpo|evaluate) exec {ACCORD} "$@" {FAST} ;;
-  *) exec {ACCORD} "$@" ;;
+  run|sft|sample|collect|reward|ppo|dpo|evaluate) exec "${{ask[@]}}" "$@" {fast} ;;
+  *) exec "${{ask[@]}}" "$@" ;;
 esac
 """
 
@@ -81,53 +84,86 @@ def page_name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def run(block: Block, folder: Path, path: str) -> None:
-    """Run a block in a folder; fail with everything it printed."""
-    if block.language == "bash":
-        command = ["bash", "-euo", "pipefail", "-c", block.code]
-    else:
-        command = [sys.executable, "-W", "error", "-c", block.code]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"PATH": path, "COLUMNS": "100", "ACCORD_TRACKERS": ""},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f"{block.code}\n{done.stdout[-4000:]}"
+@dataclass(frozen=True)
+class Shell:
+    """Runs blocks where ``accord`` is a fork of a process that has imported everything."""
+
+    bin: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.bin / "socket"
+
+    def run(self, block: Block, folder: Path) -> None:
+        """Run a block in a folder; fail with everything it printed."""
+        if block.language == "bash":
+            command = ["bash", "-euo", "pipefail", "-c", block.code]
+        else:
+            file = folder / ".block.py"
+            file.write_text(block.code)
+            command = [
+                sys.executable,
+                "-IS",
+                str(WARM),
+                "ask",
+                str(self.socket),
+                "python",
+                file.name,
+            ]
+        path = os.pathsep.join(
+            [str(self.bin), str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | {"PATH": path, "COLUMNS": "100", "ACCORD_TRACKERS": ""},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{block.code}\n{done.stdout[-4000:]}"
 
 
 @pytest.fixture(scope="session")
-def path_with_accord(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PATH on which ``accord`` is the fast one."""
-    folder = tmp_path_factory.mktemp("bin")
-    shim = folder / "accord"
-    shim.write_text(SHIM)
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell on whose PATH ``accord`` is warm and takes few steps."""
+    shell = Shell(tmp_path_factory.mktemp("bin"))
+    shim = shell.bin / "accord"
+    shim.write_text(SHIM.format(python=sys.executable, warm=WARM, socket=shell.socket, fast=FAST))
     shim.chmod(0o755)
-    return os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
+    server = subprocess.Popen([sys.executable, str(WARM), "serve", str(shell.socket)])
+    try:
+        deadline = time.monotonic() + 120
+        while not shell.socket.exists():
+            assert server.poll() is None, "the server that runs commands did not start"
+            assert time.monotonic() < deadline, "the server that runs commands takes too long"
+            time.sleep(0.05)
+        yield shell
+    finally:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, path_with_accord: str) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Path:
     """A folder that holds ``runs/tiny``, made by the command that the docs begin with."""
     folder = tmp_path_factory.mktemp("finished")
-    run(Block("bash", "accord run --preset tiny --out runs/tiny", None), folder, path_with_accord)
+    shell.run(Block("bash", "accord run --preset tiny --out runs/tiny", None), folder)
     return folder
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if to_run(p)], ids=page_name)
 def test_the_page_runs(
-    page: Path, tmp_path: Path, path_with_accord: str, request: pytest.FixtureRequest
+    page: Path, tmp_path: Path, shell: Shell, request: pytest.FixtureRequest
 ) -> None:
     todo = to_run(page)
     if any("runs/tiny" in block.code for block in todo):
         finished: Path = request.getfixturevalue("finished")
         shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     for block in todo:
-        run(block, tmp_path, path_with_accord)
+        shell.run(block, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
