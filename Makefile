@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= smollm2
-OUT ?= runs/quickstart-$(MODEL)
+OUT ?= runs/quickstart-$(notdir $(MODEL))
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.accord-setup
 SMOLLM2 := $(VENV)/.accord-smollm2
 PRESET := $(if $(filter tiny,$(MODEL)),tiny,quickstart)
+# tiny and smollm2 are what the two presets name themselves; anything else is a folder or a hub name.
+NAMED := $(if $(filter tiny smollm2,$(MODEL)),,model.name=$(MODEL))
 EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU cores)
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -43,7 +45,7 @@ $(SMOLLM2): $(SETUP)
 quickstart: $(if $(filter smollm2,$(MODEL)),$(SMOLLM2),$(SETUP))  ## the whole loop: MODEL=smollm2 (default) or tiny
 	@echo "==> The whole loop on '$(MODEL)' into $(OUT): $(EXPECT)."
 	@echo "    Stop it whenever you like (Ctrl-C): the same command goes on where it stopped."
-	@$(BIN)/accord run --preset $(PRESET) --out $(OUT) $(ARGS)
+	@$(BIN)/accord run --preset $(PRESET) --out $(OUT) $(NAMED) $(ARGS)
 
 test: $(SMOLLM2)  ## run the tests on two cores: make test ARGS="-k ppo"
 	@$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)

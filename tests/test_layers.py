@@ -25,14 +25,15 @@ ALLOWED = {
     "gauges": BASE | {"algorithms", "feedback"},
     "stages": BASE | MIDDLE,
     "web": BASE | {"feedback"},
-    "cli": BASE | MIDDLE | {"stages", "web"},
+    "doctor": BASE | MIDDLE,
+    "cli": BASE | MIDDLE | {"doctor", "stages", "web"},
 }
 STAGES = {"sft", "sample", "collect", "reward", "ppo", "rloo", "dpo", "evaluate"}
 MAY_CHAIN_STAGES = {"run", "round"}
 
 HEAVY = {"torch", "transformers", "peft", "pandas", "pyarrow", "datasets", "gguf", "tensorboard"}
 NEVER_HEAVY = {"feedback", "worlds", "web"}
-LATE_HEAVY = {"base", "data", "cli"}
+LATE_HEAVY = {"base", "data", "doctor", "cli"}
 """Layers that may import a heavy package only inside a function."""
 
 
@@ -67,7 +68,7 @@ def imports(tree: ast.Module, package: str) -> Iterator[Import]:
 
 
 def layer(parts: tuple[str, ...]) -> str:
-    """The layer of a module path below ``accord``: its folder, ``cli``, or ``base``."""
+    """The layer of a module path below ``accord``: its folder, ``cli``, ``doctor`` or ``base``."""
     first = parts[0] if parts else ""
     return first if first in ALLOWED else "base"
 
