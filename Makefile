@@ -28,7 +28,7 @@ help:  ## this list
 setup: $(SETUP)  ## create .venv and install the pinned requirements
 
 $(SETUP): requirements-dev.lock pyproject.toml
-	@echo "==> Setting up $(VENV) once: about 1 GB to install, 2 to 5 minutes."
+	@echo "==> Setting up $(VENV) once: about 2 GB on disk, 2 to 5 minutes."
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("accord needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet -r requirements-dev.lock
