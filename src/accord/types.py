@@ -5,6 +5,7 @@ Every record on disk is one of these nouns as a JSON object (``to_dict`` / ``fro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -162,8 +163,14 @@ Record: TypeAlias = Prompt | Demonstration | Sample | Comparison | Ranking | Lab
 
 
 def to_dict(record: Record) -> dict[str, Any]:
-    """A JSON-ready dictionary with a ``type`` key; the inverse of :func:`from_dict`."""
-    return {"type": type(record).__name__.lower(), **asdict(record)}
+    """A JSON-ready dictionary with a ``type`` key; the inverse of :func:`from_dict`.
+
+    JSON has no NaN: a reading without a value has ``null`` there.
+    """
+    row = {"type": type(record).__name__.lower(), **asdict(record)}
+    if isinstance(record, Reading) and math.isnan(record.value):
+        row["value"] = None
+    return row
 
 
 def from_dict(row: Mapping[str, Any]) -> Record:
@@ -198,6 +205,7 @@ def from_dict(row: Mapping[str, Any]) -> Record:
             return Label(**fields)
         case "reading":
             interval: Sequence[float] | None = fields["interval"]
+            fields["value"] = math.nan if fields["value"] is None else fields["value"]
             fields["interval"] = None if interval is None else (interval[0], interval[1])
             return Reading(**fields)
         case unknown:

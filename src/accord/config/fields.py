@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+RUNTIME = {"device", "num_threads", "checkpoint_every", "samples_every"}
+"""Fields that change how a stage runs or what it logs, never its result."""
 
 
 class Section(BaseModel):
@@ -19,6 +22,10 @@ class Section(BaseModel):
         validate_default=True,
         protected_namespaces=(),
     )
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what is computed: all but how and where it runs."""
+        return self.model_dump(exclude=RUNTIME)
 
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]

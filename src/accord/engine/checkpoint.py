@@ -25,7 +25,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     temporary = folder / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: t.contiguous() for name, t in tensors.items()}, temporary / "state.safetensors")
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(whole, temporary / "state.safetensors")
     (temporary / "state.json").write_text(json.dumps({"step": step, **state}), encoding="utf-8")
     for path in (*temporary.iterdir(), temporary):
         _sync(path)

@@ -84,7 +84,8 @@ class LocalLearner:
         self._optimizer.zero_grad(set_to_none=True)
         metrics: Metrics = {}
         for part in micro_batches(batch, self.micro_batch_tokens):
-            value, part_metrics = loss(Outputs(_forward(self.network, part, self.temperature)), part)
+            outputs = Outputs(_forward(self.network, part, self.temperature))
+            value, part_metrics = loss(outputs, part)
             if not torch.isfinite(value):
                 raise self._not_finite("loss", value, part)
             value.backward()  # type: ignore[no-untyped-call]
@@ -119,8 +120,7 @@ class LocalLearner:
                 }
                 if moments:
                     self._optimizer.state[parameter] = {
-                        key: value.clone().to(parameter.device)
-                        for key, value in moments.items()
+                        key: value.clone().to(parameter.device) for key, value in moments.items()
                     }
 
     def _not_finite(self, what: str, value: Tensor, batch: TokenBatch) -> NonFiniteError:

@@ -1,4 +1,4 @@
-"""Learning rates by step and the order in which data comes: functions of the step, without state."""
+"""Learning rates by step, and the order in which data comes: functions without state."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _CHARTS = (
     _Chart(("objective/gold",), "Gold score", "what the raters truly want"),
     _Chart(("objective/kl",), "KL to the reference", "nats a completion"),
     _Chart(("objective/reward",), "Reward", "score minus the KL penalty"),
-    _Chart(("objective/entropy",), "Entropy", "nats a token"),
+    _Chart(("objective/entropy",), "Entropy", "nats a completion"),
     _Chart(("objective/length",), "Length", "tokens a completion"),
     _Chart(("objective/eos_rate",), "Finished", "ended by themselves"),
     _Chart(("policy/clip_fraction",), "Clip fraction", "tokens where the ratio was clipped"),

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from accord.feedback.intervals import Estimate, bootstrap_mean
-from accord.feedback.random import FloatArray, uniform
 from accord.gauges.reading import (
     NUM_RESAMPLES,
     difference,
@@ -21,6 +20,7 @@ from accord.gauges.reading import (
     reading,
     relative_change,
 )
+from accord.rng import FloatArray, uniform
 from accord.types import Reading, Sample
 
 WARN_LENGTH = (-0.30, 0.30)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from accord.feedback.intervals import Estimate, bootstrap_mean
-from accord.feedback.random import FloatArray, uniform
+from accord.rng import FloatArray, uniform
 from accord.types import Reading, Sample, State
 
 NUM_RESAMPLES = 2000

@@ -119,7 +119,7 @@ def collate(rows: Sequence[TokenRow], pad_id: int) -> TokenBatch:
 
 
 def pack(rows: Sequence[TokenRow], pad_id: int, max_tokens: int) -> TokenBatch:
-    """Put several rows behind one another into rows of at most ``max_tokens`` (first fit by length).
+    """Put rows behind one another into rows of at most ``max_tokens``, first fit by length.
 
     ``segments_BT`` tells the sequences apart; attention and positions respect it, so a packed loss
     equals the unpacked one.

@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
     set_seed,
 )
+from transformers.utils import logging as transformers_logging
 
 from accord.config import ModelConfig, Recipe
 from accord.errors import ModelError
@@ -27,6 +28,9 @@ from accord.models.network import (
     check_trunk,
     dropouts,
 )
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,10 @@ class Network:
         self.adapter_on = True
         self.trunk_layers = trunk_layers
         self.base: nn.Module = model.base_model
-        self.trunk, self.top = _split(self.base, trunk_layers) if trunk_layers else (None, None)
+        self.trunk: nn.Module | None = None
+        self.top: nn.Module | None = None
+        if trunk_layers:
+            self.trunk, self.top = _split(self.base, trunk_layers)
 
     @property
     def device(self) -> torch.device:
@@ -110,7 +113,7 @@ class PolicyNetwork(Network):
     """A causal language model: log-probabilities of response tokens."""
 
     def logprobs(self, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
-        """log p(token t | tokens < t) at response tokens, 0 elsewhere (B, T), float32.
+        """Log p(token t | tokens < t) at response tokens, 0 elsewhere (B, T), float32.
 
         Only response positions meet the vocabulary, in blocks that are recomputed in the backward
         pass, so tokens x V is never held.
@@ -158,7 +161,7 @@ class ScalarNetwork(Network):
     def heads(self, batch: TokenBatch) -> Tensor:
         """The scalar read at every token, having seen tokens <= t (B, T), float32."""
         mean, std = self.normalization
-        raw_BT = self.model.score(self.hidden(batch))[..., 0].float()
+        raw_BT: Tensor = self.model.score(self.hidden(batch))[..., 0].float()
         return (raw_BT - mean) / std
 
     def scores(self, batch: TokenBatch) -> Tensor:
@@ -178,7 +181,9 @@ def share_trunk(owner: Network, other: Network) -> bool:
     Returns:
         True when shared: one copy in memory, and ``tensors["trunk_BTD"]`` serves both.
     """
-    if owner.trunk is None or _names(owner.trunk) != _names(_split(other.base, owner.trunk_layers)[0]):
+    if owner.trunk is None or _names(owner.trunk) != _names(
+        _split(other.base, owner.trunk_layers)[0]
+    ):
         return False
     theirs = dict(_split(other.base, owner.trunk_layers)[0].named_parameters())
     if not all(torch.equal(p, theirs[n]) for n, p in owner.trunk.named_parameters()):

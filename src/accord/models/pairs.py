@@ -82,7 +82,9 @@ def prompt_pairs(
     for record in records:
         pairs = record.pairs() if isinstance(record, Ranking) else [record]
         groups.setdefault(record.prompt.id, []).extend(pairs)
-    made = (_one_prompt(i, key, c, encoder, tie_weight) for i, (key, c) in enumerate(groups.items()))
+    made = (
+        _one_prompt(i, key, c, encoder, tie_weight) for i, (key, c) in enumerate(groups.items())
+    )
     return [prompt for prompt in made if prompt.pairs]
 
 

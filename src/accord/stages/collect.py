@@ -29,7 +29,7 @@ def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
     Returns:
         An artifact of kind "comparisons": ``Comparison`` or ``Ranking`` records.
     """
-    config = {"collect": recipe.collect.model_dump(), "gold": gold_world(recipe)}
+    config = {"collect": recipe.collect.identity(), "gold": gold_world(recipe)}
     parents = {"samples": samples}
     made = artifacts.current(out, "comparisons", parents=parents, config=config, seed=recipe.seed)
     if made is not None:

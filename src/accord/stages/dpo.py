@@ -45,14 +45,12 @@ def dpo(recipe: Recipe, policy: Artifact, comparisons: Artifact, out: Path) -> A
     Returns:
         An artifact of kind "policy".
     """
-    config = {"model": recipe.model.model_dump(), "dpo": recipe.dpo.model_dump()}
+    config = {"model": recipe.model.identity(), "dpo": recipe.dpo.identity()}
     parents = {"policy": policy, "comparisons": comparisons}
     made = artifacts.current(out, "policy", parents=parents, config=config, seed=recipe.seed)
     if made is not None:
         return made
-    work = artifacts.workspace(
-        out, artifacts.fingerprint("policy", parents, config, recipe.seed)
-    )
+    work = artifacts.workspace(out, artifacts.fingerprint("policy", parents, config, recipe.seed))
     host.prepare(recipe.model.num_threads)
     trained = load_policy(policy.path, recipe.model)
     verdicts = [r for r in comparisons.records() if isinstance(r, Comparison | Ranking)]
@@ -146,9 +144,7 @@ def _with_reference(
 ) -> TokenBatch:
     batch = policy.network.with_trunk(batch)
     logprobs_BT = per_token(reference, batch, micro_batch_tokens)
-    return batch.with_tensors(
-        ref_logprobs_B=sequence_logprobs(logprobs_BT, batch.response_mask_BT)
-    )
+    return batch.with_tensors(ref_logprobs_B=sequence_logprobs(logprobs_BT, batch.response_mask_BT))
 
 
 def _heldout(learner: LocalLearner, batch: TokenBatch, pairs: PairIndex, beta: float) -> Metrics:

@@ -104,14 +104,12 @@ def ppo(
         ModelError: policy and reward model disagree about the chat format.
         NonFiniteError: a loss, score, ratio or gradient is not finite; the batch is saved.
     """
-    config = {"model": recipe.model.model_dump(), "ppo": recipe.ppo.model_dump()}
+    config = {"model": recipe.model.identity(), "ppo": recipe.ppo.identity()}
     parents = {"policy": policy, "reward_model": reward_model, "prompts": prompts}
     made = artifacts.current(out, "policy", parents=parents, config=config, seed=recipe.seed)
     if made is not None:
         return made
-    work = artifacts.workspace(
-        out, artifacts.fingerprint("policy", parents, config, recipe.seed)
-    )
+    work = artifacts.workspace(out, artifacts.fingerprint("policy", parents, config, recipe.seed))
     host.prepare(recipe.model.num_threads)
     models = _load(recipe, policy, reward_model)
     asked = [p for p in prompts.records() if isinstance(p, Prompt)]
@@ -138,16 +136,14 @@ def _load(recipe: Recipe, policy: Artifact, reward_model: Artifact) -> Models:
     return Models(trained, trained.network.frozen(), reward, value)
 
 
-def _train(
-    recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, out: Path
-) -> Metrics:
+def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, out: Path) -> Metrics:
     config = recipe.ppo
     adam = AdamSettings(eps=config.adam_eps, max_grad_norm=config.max_grad_norm)
-    settings = {"micro_batch_tokens": config.micro_batch_tokens, "dump_folder": work}
-    learner = LocalLearner(
-        models.policy.network, adam, temperature=config.temperature, **settings
+    make = partial(
+        LocalLearner, adam=adam, micro_batch_tokens=config.micro_batch_tokens, dump_folder=work
     )
-    value_learner = LocalLearner(models.value, adam, **settings)
+    learner = make(models.policy.network, temperature=config.temperature)
+    value_learner = make(models.value)
     kl_control = _kl_control(config)
     start, recent = 0, []
     if (saved := checkpoint.latest(work)) is not None:
@@ -235,9 +231,7 @@ def _score(
     rewards_BT = shaped_rewards(scores_B, log_ratio_BT, mask_BT, kl_coef)
     if config.whiten_rewards:
         rewards_BT = masked_whiten(rewards_BT, mask_BT, shift_mean=False)
-    advantages_BT, returns_BT = gae(
-        rewards_BT, values_BT, mask_BT, config.gamma, config.gae_lambda
-    )
+    advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, config.gamma, config.gae_lambda)
     kl_B = log_ratio_BT.sum(dim=1)
     bad = first_nonfinite(scores=raw_B, kl=kl_B, returns=returns_BT)
     if bad is not None:
@@ -339,7 +333,9 @@ def _named(metrics: Metrics, grad_norm: str) -> Metrics:
     return {grad_norm if k == "optimizer/grad_norm" else k: v for k, v in metrics.items()}
 
 
-def _table(prompts: list[Prompt], rollouts: RolloutBatch, policy: Policy) -> list[dict[str, object]]:
+def _table(
+    prompts: list[Prompt], rollouts: RolloutBatch, policy: Policy
+) -> list[dict[str, object]]:
     """A few episodes a person can read."""
     return [
         {

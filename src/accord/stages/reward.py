@@ -18,7 +18,15 @@ from accord import artifacts
 from accord.algorithms import bradley_terry_loss
 from accord.artifacts import Artifact
 from accord.config import Recipe
-from accord.engine import AdamSettings, LocalLearner, Metrics, Outputs, checkpoint, host
+from accord.engine import (
+    AdamSettings,
+    LocalLearner,
+    Metrics,
+    Outputs,
+    checkpoint,
+    host,
+    per_token,
+)
 from accord.engine.early_stop import EarlyStop
 from accord.engine.schedule import cycle, learning_rate, shuffled
 from accord.errors import DataError
@@ -61,8 +69,8 @@ def reward(
         An artifact of kind "reward_model" with held-out accuracy and calibration in its metrics.
     """
     config = {
-        "model": recipe.model.model_dump(),
-        "reward": recipe.reward.model_dump(),
+        "model": recipe.model.identity(),
+        "reward": recipe.reward.identity(),
         "judge_fraction": recipe.collect.judge_fraction,
         "part": part,
     }
@@ -231,19 +239,11 @@ def _normalize(
     batch = TokenBatch(  # rows no longer belong to prompts: any of them may share a micro-batch
         batch.input_ids_BT, batch.lengths_B, batch.response_mask_BT, batch.row_B, batch.row_B
     )
-    learner_free = partial(_scores, model=model, micro_batch_tokens=recipe.reward.micro_batch_tokens)
-    scores_B = learner_free(batch)
-    std = float(scores_B.std(correction=0))
-    mean = float(scores_B.mean())
+    heads_BT = per_token(model.network, batch, recipe.reward.micro_batch_tokens)
+    scores_B = heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    mean, std = float(scores_B.mean()), float(scores_B.std(correction=0))
     model.network.set_normalization(mean, std if std > 0 else 1.0)
     return {"score_mean": mean, "score_std": std}
-
-
-def _scores(batch: TokenBatch, *, model: RewardModel, micro_batch_tokens: int) -> Tensor:
-    from accord.engine import per_token
-
-    heads_BT = per_token(model.network, batch, micro_batch_tokens)
-    return heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
 
 
 def split(

@@ -41,11 +41,11 @@ def sample(
     Returns:
         An artifact of kind "samples": one ``Sample`` record a prompt.
     """
-    config = {"sample": recipe.sample.model_dump(), "model": recipe.model.model_dump()}
+    config = {"sample": recipe.sample.identity(), "model": recipe.model.identity()}
     parents = {"prompts": prompts, **{f"policy_{i}": p for i, p in enumerate(policies)}}
     if recipe.sample.best_of > 1:
         if reward_model is None:
-            raise ArtifactError("sample.best_of > 1 needs a reward model; run `accord reward` first")
+            raise ArtifactError("sample.best_of > 1 needs a reward model: pass reward_model")
         parents["reward_model"] = reward_model
     made = artifacts.current(out, "samples", parents=parents, config=config, seed=recipe.seed)
     if made is not None:
@@ -53,7 +53,8 @@ def sample(
     host.prepare(recipe.model.num_threads)
     asked = [p for p in prompts.records() if isinstance(p, Prompt)]
     candidates: list[list[Completion]] = [[] for _ in asked]
-    shares = [len(range(i, recipe.sample.num_candidates, len(policies))) for i in range(len(policies))]
+    every = recipe.sample.num_candidates
+    shares = [len(range(i, every, len(policies))) for i in range(len(policies))]
     total = len(asked) * len(policies)
     judge = None if reward_model is None else load_reward_model(reward_model.path, recipe.model)
     with Tracker(out.parent / "logs" / out.name, "sample", total, trackers=()) as tracker:

@@ -38,16 +38,14 @@ def sft(recipe: Recipe, base: str | Artifact, demonstrations: Artifact, out: Pat
     Returns:
         An artifact of kind "policy": an ordinary Hugging Face folder.
     """
-    config = {"model": recipe.model.model_dump(), "sft": recipe.sft.model_dump()}
+    config = {"model": recipe.model.identity(), "sft": recipe.sft.identity()}
     parents = {"demonstrations": demonstrations}
     if isinstance(base, Artifact):
         parents["base"] = base
     made = artifacts.current(out, "policy", parents=parents, config=config, seed=recipe.seed)
     if made is not None:
         return made
-    work = artifacts.workspace(
-        out, artifacts.fingerprint("policy", parents, config, recipe.seed)
-    )
+    work = artifacts.workspace(out, artifacts.fingerprint("policy", parents, config, recipe.seed))
     host.prepare(recipe.model.num_threads)
     policy = load_policy(base.path if isinstance(base, Artifact) else base, recipe.model)
     rows = policy.encoder(recipe).demonstrations(

@@ -1,0 +1,107 @@
+"""Run: a recipe's whole loop, each stage into its own folder; finished work is never done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accord.artifacts import Artifact, read
+from accord.config import Recipe, dump
+from accord.errors import ArtifactError
+from accord.stages.collect import collect, gold_world
+from accord.stages.dpo import dpo
+from accord.stages.evaluate import evaluate
+from accord.stages.inputs import Inputs, inputs
+from accord.stages.ppo import ppo
+from accord.stages.reward import reward
+from accord.stages.sample import sample
+from accord.stages.sft import sft
+
+STAGES = ("sft", "sample", "collect", "reward", "ppo", "dpo", "evaluate")
+
+
+def run(recipe: Recipe, only: str | None = None) -> Artifact:
+    """Execute the loop into ``recipe.out``; interrupted work goes on where it stopped.
+
+    Args:
+        recipe: all sections are used.
+        only: run one stage, with what earlier stages left in ``recipe.out``.
+
+    Returns:
+        The last artifact made: the report, or that of the one stage.
+
+    Raises:
+        ArtifactError: ``only`` needs an artifact that is not there yet, or a folder holds the
+            result of other settings.
+    """
+    out = Path(recipe.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
+    given = inputs(recipe, out)
+    loop = _Loop(recipe, out, given)
+    if only is not None:
+        return loop.stage(only)
+    for name in STAGES:
+        if name in ("sample", "collect") and given.comparisons is not None:
+            continue
+        made = loop.stage(name)
+    return made
+
+
+class _Loop:
+    """Where each stage finds its inputs and puts its artifact."""
+
+    def __init__(self, recipe: Recipe, out: Path, given: Inputs) -> None:
+        self.recipe, self.out, self.given = recipe, out, given
+
+    def stage(self, name: str) -> Artifact:
+        recipe, out, given = self.recipe, self.out, self.given
+        match name:
+            case "sft":
+                if given.demonstrations is None:
+                    raise ArtifactError("sft: set data.demonstrations to what it should learn from")
+                return sft(recipe, recipe.model.name, given.demonstrations, out / "sft")
+            case "sample":
+                return sample(recipe, [self.find("sft")], given.prompts, out / "samples")
+            case "collect":
+                return collect(recipe, self.find("samples"), out / "comparisons")
+            case "reward":
+                return self.reward_models()
+            case "ppo":
+                return ppo(
+                    recipe, self.find("sft"), self.find("reward"), given.prompts, out / "ppo"
+                )
+            case "dpo":
+                return dpo(recipe, self.find("sft"), self.comparisons(), out / "dpo")
+            case "evaluate":
+                return self.evaluate()
+        raise ArtifactError(f"unknown stage {name!r}; stages: {', '.join(STAGES)}")
+
+    def reward_models(self) -> Artifact:
+        """The reward model, and beside it the judge that no policy is trained against."""
+        samples = read(self.out / "samples") if (self.out / "samples").exists() else None
+        args = (self.recipe, self.find("sft"), self.comparisons())
+        if self.recipe.collect.judge_fraction > 0:
+            reward(*args, self.out / "judge", samples, part="judge")
+        return reward(*args, self.out / "reward", samples)
+
+    def evaluate(self) -> Artifact:
+        policies = {
+            name: read(self.out / name)
+            for name in ("sft", "ppo", "dpo")
+            if (self.out / name).exists()
+        }
+        judge = read(self.out / "judge") if (self.out / "judge").exists() else None
+        gold = gold_world(self.recipe) if self.given.comparisons is None else None
+        return evaluate(
+            self.recipe, policies, self.given.heldout_prompts, self.out / "report", judge, gold
+        )
+
+    def comparisons(self) -> Artifact:
+        return self.given.comparisons or self.find("comparisons")
+
+    def find(self, name: str) -> Artifact:
+        path = self.out / name
+        if not path.exists():
+            stage = {"samples": "sample", "comparisons": "collect"}.get(name, name)
+            raise ArtifactError(f"{path} is not there yet; run `accord {stage}` on this recipe")
+        return read(path)
