@@ -69,12 +69,18 @@ def chat_format(tokenizer: Any, template: str | None, system: str | None) -> Cha
         source = path.read_text(encoding="utf-8")
     if system is None:
         return ChatFormat(source)
-    literal = "'" + system.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
     prefix = (
         "{% if messages[0]['role'] != 'system' %}{% set messages = "
-        "[{'role': 'system', 'content': " + literal + "}] + messages %}{% endif %}"
-    )
+        "[{'role': 'system', 'content': " + _literal(system) + "}] + messages %}{% endif %}\n"
+    )  # trim_blocks drops that newline, and only that: one at the start of the source stays
     return ChatFormat(prefix + source)
+
+
+def _literal(text: str) -> str:
+    """A Jinja string; Jinja turns every raw line end of a template into a newline."""
+    for raw, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(raw, escaped)
+    return f"'{text}'"
 
 
 def encode_completion(
