@@ -14,7 +14,7 @@ from torch import Tensor
 
 from accord.models.batch import TokenBatch, TokenRow, collate
 from accord.models.encode import Encoder
-from accord.types import Comparison, Completion, Ranking
+from accord.types import Comparison, Completion, Message, Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +71,18 @@ class PairIndex:
 def prompt_pairs(
     records: Iterable[Comparison | Ranking], encoder: Encoder, tie_weight: float
 ) -> list[PromptPairs]:
-    """Group verdicts by prompt; equal completions of a prompt become one row.
+    """Group verdicts by prompt, whatever its id; equal completions of it become one row.
 
     Args:
         records: comparisons and rankings, from any number of raters.
         encoder: how text becomes tokens.
         tie_weight: weight of a tie or "both bad" (target 0.5); 0 leaves them out.
     """
-    groups: dict[str, list[Comparison]] = {}
+    groups: dict[tuple[Message, ...], list[Comparison]] = {}
     for record in records:
         pairs = record.pairs() if isinstance(record, Ranking) else [record]
-        groups.setdefault(record.prompt.id, []).extend(pairs)
-    made = (
-        _one_prompt(i, key, c, encoder, tie_weight) for i, (key, c) in enumerate(groups.items())
-    )
+        groups.setdefault(record.prompt.messages, []).extend(pairs)
+    made = (_one_prompt(i, c, encoder, tie_weight) for i, c in enumerate(groups.values()))
     return [prompt for prompt in made if prompt.pairs]
 
 
@@ -108,9 +106,10 @@ def collate_pairs(items: Sequence[PromptPairs], pad_id: int) -> tuple[TokenBatch
 
 
 def _one_prompt(
-    group: int, prompt_id: str, comparisons: list[Comparison], encoder: Encoder, tie_weight: float
+    group: int, comparisons: list[Comparison], encoder: Encoder, tie_weight: float
 ) -> PromptPairs:
-    prompt = encoder.prompt(comparisons[0].prompt)
+    asked = comparisons[0].prompt
+    prompt = encoder.prompt(asked)
     number: dict[tuple[str, bool], int] = {}
     rows: list[TokenRow] = []
     words: list[int] = []
@@ -127,11 +126,13 @@ def _one_prompt(
     for comparison in comparisons:
         tied = comparison.choice in ("tie", "both_bad")
         weight = tie_weight if tied else 1.0
+        if weight == 0:
+            continue
         a, b = row(comparison.a), row(comparison.b)
-        if weight == 0 or a == b:
+        if a == b:
             continue
         if comparison.choice == "b":
             a, b = b, a
         margin = 0.0 if tied or comparison.margin is None else comparison.margin
         pairs.append(Pair(a, b, 0.5 if tied else 1.0, weight, margin))
-    return PromptPairs(prompt_id, tuple(rows), tuple(words), tuple(pairs))
+    return PromptPairs(asked.id, tuple(rows), tuple(words), tuple(pairs))
