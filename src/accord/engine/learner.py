@@ -84,11 +84,13 @@ class LocalLearner:
         self._optimizer.zero_grad(set_to_none=True)
         metrics: Metrics = {}
         for part in micro_batches(batch, self.micro_batch_tokens):
-            outputs = Outputs(_forward(self.network, part, self.temperature))
-            value, part_metrics = loss(outputs, part)
-            if not torch.isfinite(value):
-                raise self._not_finite("loss", value, part)
-            value.backward()  # type: ignore[no-untyped-call]
+            part = part.to(self.network.device)
+            with self.network.training():
+                outputs = Outputs(_forward(self.network, part, self.temperature))
+                value, part_metrics = loss(outputs, part)
+                if not torch.isfinite(value):
+                    raise self._not_finite("loss", value, part)
+                value.backward()  # type: ignore[no-untyped-call]
             for name, metric in part_metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + float(metric)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._max_grad_norm)
@@ -151,11 +153,16 @@ def per_token(
     micro_batch_tokens: int,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Per-token outputs of a network over a whole batch (B, T), without gradient."""
-    output_BT = torch.zeros(batch.input_ids_BT.shape, dtype=torch.float32, device=network.device)
+    """Per-token outputs of a network over a whole batch (B, T), without gradient.
+
+    Batches live where they were made (the CPU); only a micro-batch goes to the network's device.
+    """
+    output_BT = torch.zeros(
+        batch.input_ids_BT.shape, dtype=torch.float32, device=batch.input_ids_BT.device
+    )
     for part in micro_batches(batch, micro_batch_tokens):
-        part_BT = _forward(network, part, temperature)
-        output_BT[_positions(batch, part), : part_BT.shape[1]] = part_BT
+        part_BT = _forward(network, part.to(network.device), temperature)
+        output_BT[_positions(batch, part), : part_BT.shape[1]] = part_BT.to(output_BT.device)
     return output_BT
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from accord.models.network import (
     ScalarNetwork,
     check_head,
     check_trunk,
-    dropouts,
+    still_in_train_mode,
 )
 
 transformers_logging.disable_progress_bar()
@@ -102,9 +105,10 @@ def load_policy(name: str | Path, config: ModelConfig) -> Policy:
     else:
         chat = chat_format(tokenizer, config.template, config.system)
     tokenizer.chat_template = chat.template
-    pad_id = _pad_token(tokenizer, model)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no eos token, so nothing could ever end")
+    stop_ids = _stop_ids(model, tokenizer)
+    pad_id = _pad_token(tokenizer, model, stop_ids)
     network = _prepare(model, config)
     check_head(network)
     return Policy(
@@ -113,7 +117,7 @@ def load_policy(name: str | Path, config: ModelConfig) -> Policy:
         chat=chat,
         eos_id=tokenizer.eos_token_id,
         pad_id=pad_id,
-        stop_ids=_stop_ids(model, tokenizer),
+        stop_ids=stop_ids,
     )
 
 
@@ -172,7 +176,12 @@ def save_reward_model(reward_model: RewardModel, tokenizer: Any, folder: Path) -
 def _prepare(model: Any, config: ModelConfig) -> PolicyNetwork:
     trunk_layers, adapter = _choose_trainable(model, config)
     inner = model if adapter is None else adapter.base_model.model
-    network = PolicyNetwork(_still(inner, config), trunk_layers=trunk_layers, adapter=adapter)
+    network = PolicyNetwork(
+        _still(inner, config),
+        trunk_layers=trunk_layers,
+        adapter=adapter,
+        checkpointing=config.gradient_checkpointing,
+    )
     if trunk_layers:
         check_trunk(network)
     return network
@@ -183,7 +192,12 @@ def _prepare_scalar(model: Any, config: ModelConfig) -> ScalarNetwork:
     inner = model if adapter is None else adapter.base_model.model
     for parameter in inner.score.parameters():
         parameter.requires_grad_(True)
-    return ScalarNetwork(_still(inner, config), trunk_layers=trunk_layers, adapter=adapter)
+    return ScalarNetwork(
+        _still(inner, config),
+        trunk_layers=trunk_layers,
+        adapter=adapter,
+        checkpointing=config.gradient_checkpointing,
+    )
 
 
 def _choose_trainable(model: Any, config: ModelConfig) -> tuple[int, Any]:
@@ -199,12 +213,20 @@ def _choose_trainable(model: Any, config: ModelConfig) -> tuple[int, Any]:
             exclude_modules=["score", "lm_head"],
             lora_dropout=0.0,
         )
-        return 0, get_peft_model(model, lora)
+        # An adapter starts the same in every process.
+        with torch.random.fork_rng(devices=[]), _old_names():
+            torch.manual_seed(0)
+            return 0, get_peft_model(model, lora)
     if config.trainable == "top":
         layers = model.base_model._modules.get("layers")
         if not isinstance(layers, nn.ModuleList):
             raise ModelError(f"{type(model).__name__} has no .layers; use model.trainable: lora")
         trunk_layers = len(layers) - config.top_layers
+        if trunk_layers < 1:
+            raise ModelError(
+                f"model.top_layers: {config.top_layers} of {len(layers)} layers leaves no trunk; "
+                f"choose 1 to {len(layers) - 1}, or model.trainable: all"
+            )
         for module in (*list(layers)[trunk_layers:], model.base_model.norm):
             module.requires_grad_(True)
         head = model.get_output_embeddings()
@@ -214,37 +236,60 @@ def _choose_trainable(model: Any, config: ModelConfig) -> tuple[int, Any]:
     return 0, None
 
 
+@contextmanager
+def _old_names() -> Iterator[None]:
+    """Newer transformers renamed gradient checkpointing; peft, and we, use what all of 5 have.
+
+    Nor need anyone know that peft turns the matrices of GPT-2 round by itself.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+        yield
+
+
 def _still(model: Any, config: ModelConfig) -> Any:
     """No dropout anywhere, ever (papers.md trick 9), on the chosen device."""
     model.to(_device(config.device))
     if config.gradient_checkpointing:
-        for dropout in dropouts(model):
-            dropout.p = 0.0
-        model.config.attention_dropout = 0.0
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        return model.train()  # Hugging Face checkpoints only in train mode
+        still_in_train_mode(model)
+        with _old_names():
+            model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.eval()
 
 
-def _pad_token(tokenizer: Any, model: Any) -> int:
-    """A pad token that is not eos, saved with the model so that plain transformers agrees."""
-    eos = tokenizer.eos_token_id
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == eos:
-        others = [
-            token
-            for token, index in tokenizer.get_added_vocab().items()
-            if index not in (eos, tokenizer.bos_token_id)
-        ]
-        if others:
-            tokenizer.pad_token = others[0]
+def _pad_token(tokenizer: Any, model: Any, stop_ids: frozenset[int]) -> int:
+    """A pad token that ends nothing, saved with the model so that plain transformers agrees.
+
+    One that is named so, or is reserved for no use, is taken before any other added token; a
+    tokenizer that has only its eos gets a new token.
+    """
+    used = {*stop_ids, tokenizer.bos_token_id}
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in stop_ids:
+        free = [token for token, i in tokenizer.get_added_vocab().items() if i not in used]
+        named = [token for token in free if "pad" in token.lower() or "reserved" in token.lower()]
+        if free:
+            tokenizer.pad_token = (named or free)[0]
         else:
             tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
-            if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-                model.resize_token_embeddings(len(tokenizer))
+    if tokenizer.pad_token_id >= model.get_input_embeddings().weight.shape[0]:
+        _grow(model, len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     return int(tokenizer.pad_token_id)
+
+
+@torch.no_grad()
+def _grow(model: Any, num_tokens: int) -> None:
+    """Add token rows, each the mean of the old ones: never likely, and the same in every process.
+
+    Transformers draws them at random, which a resumed run could not repeat.
+    """
+    old = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(num_tokens, mean_resizing=False)
+    for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+        weight[old:] = weight[:old].mean(dim=0)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

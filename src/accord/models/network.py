@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,12 +34,21 @@ class Network:
         model: a Hugging Face model with a ``base_model`` (the transformer) and a head.
         trunk_layers: how many lower layers are the frozen, shareable trunk (0: none).
         adapter: the peft wrapper when ``model`` carries a LoRA adapter.
+        checkpointing: activations are recomputed in the backward pass, to save memory.
     """
 
-    def __init__(self, model: Any, *, trunk_layers: int = 0, adapter: Any = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        trunk_layers: int = 0,
+        adapter: Any = None,
+        checkpointing: bool = False,
+    ) -> None:
         self.model = model
         self.adapter = adapter
         self.adapter_on = True
+        self.checkpointing = checkpointing
         self.trunk_layers = trunk_layers
         self.base: nn.Module = model.base_model
         self.trunk: nn.Module | None = None
@@ -51,6 +60,18 @@ class Network:
     def device(self) -> torch.device:
         """Where the parameters live."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """For a forward with gradient: Hugging Face checkpoints activations only in train mode.
+
+        Outside it the model is in eval mode; in train mode it would decode without its cache.
+        """
+        self.model.train(self.checkpointing)
+        try:
+            yield
+        finally:
+            self.model.eval()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of what trains, in a fixed order."""
@@ -70,10 +91,12 @@ class Network:
         rows = max(1, TRUNK_TOKENS_AT_ONCE // batch.input_ids_BT.shape[1])
         parts = []
         for start in range(0, len(batch), rows):
-            ids_BT = batch.input_ids_BT[start : start + rows]
+            part = slice(start, start + rows)
+            ids_BT = batch.input_ids_BT[part].to(self.device)
             segments_BT = batch.segments_BT
-            part_BT = None if segments_BT is None else segments_BT[start : start + rows]
-            parts.append(_run(self.trunk, part_BT, {"input_ids": ids_BT}))
+            part_BT = None if segments_BT is None else segments_BT[part].to(self.device)
+            hidden_BTD = _run(self.trunk, part_BT, {"input_ids": ids_BT})
+            parts.append(hidden_BTD.to(batch.input_ids_BT.device))
         return torch.cat(parts)
 
     def hidden(self, batch: TokenBatch) -> Tensor:
@@ -178,15 +201,13 @@ class ScalarNetwork(Network):
 def share_trunk(owner: Network, other: Network) -> bool:
     """Let ``other`` use ``owner``'s trunk when their lower layers are equal bit for bit.
 
+    When they are not, ``other`` computes its lower layers itself, whatever a batch carries.
+
     Returns:
         True when shared: one copy in memory, and ``tensors["trunk_BTD"]`` serves both.
     """
-    if owner.trunk is None or _names(owner.trunk) != _names(
-        _split(other.base, owner.trunk_layers)[0]
-    ):
-        return False
-    theirs = dict(_split(other.base, owner.trunk_layers)[0].named_parameters())
-    if not all(torch.equal(p, theirs[n]) for n, p in owner.trunk.named_parameters()):
+    other.trunk, other.top, other.trunk_layers = None, None, 0
+    if owner.trunk is None or not _equal(owner.trunk, _lower(other.base, owner.trunk_layers)):
         return False
     base: Any = other.base
     source: Any = owner.base
@@ -238,6 +259,7 @@ def check_packing(network: PolicyNetwork, packed: TokenBatch, unpacked: TokenBat
     Raises:
         ModelError: the summed log-probabilities differ (the model is not purely attention).
     """
+    packed, unpacked = packed.to(network.device), unpacked.to(network.device)
     with torch.no_grad():
         one = network.logprobs(packed).sum() / packed.num_response_tokens
         two = network.logprobs(unpacked).sum() / unpacked.num_response_tokens
@@ -278,8 +300,18 @@ def _shell(base: nn.Module) -> nn.Module:
     return shell
 
 
-def _names(module: nn.Module) -> list[tuple[str, torch.Size]]:
-    return [(name, parameter.shape) for name, parameter in module.named_parameters()]
+def _lower(base: nn.Module, trunk_layers: int) -> nn.Module | None:
+    """The lower layers of a model, or None when it has too few to be split there."""
+    layers = base._modules.get("layers")
+    if not isinstance(layers, nn.ModuleList) or len(layers) <= trunk_layers:
+        return None
+    return _split(base, trunk_layers)[0]
+
+
+def _equal(one: nn.Module, two: nn.Module | None) -> bool:
+    ours = dict(one.named_parameters())
+    theirs = {} if two is None else dict(two.named_parameters())
+    return ours.keys() == theirs.keys() and all(torch.equal(p, theirs[n]) for n, p in ours.items())
 
 
 def _run(module: nn.Module, segments_BT: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
@@ -309,6 +341,10 @@ def _probe(network: Network) -> TokenBatch:
     return TokenBatch(ids, ones * 12, torch.ones_like(ids, dtype=torch.bool), ones, ones)
 
 
-def dropouts(model: nn.Module) -> Iterator[nn.Dropout]:
-    """Every dropout layer of a model."""
-    return (module for module in model.modules() if isinstance(module, nn.Dropout))
+def still_in_train_mode(model: nn.Module) -> None:
+    """Set every dropout of a model to 0: layers, and probabilities that attention keeps itself."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if "attention_dropout" in vars(module):
+            vars(module)["attention_dropout"] = 0.0
