@@ -1,4 +1,4 @@
-"""Networks: log-probabilities, heads, frozen trunks, adapters and references against plain torch."""
+"""Networks: log-probabilities, heads, trunks, adapters and references against plain torch."""
 
 from __future__ import annotations
 
