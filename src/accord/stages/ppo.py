@@ -144,6 +144,7 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
     )
     learner = make(models.policy.network, temperature=config.temperature)
     value_learner = make(models.value)
+    sampler = LocalSampler(models.policy)
     kl_control = _kl_control(config)
     start, recent = 0, []
     if (saved := checkpoint.latest(work)) is not None:
@@ -160,7 +161,7 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
             chosen = cycle(
                 len(prompts), step * config.batch_size, config.batch_size, recipe.seed, "ppo"
             )
-            drawn = roll_out(recipe, models.policy, [tokens[i] for i in chosen], step)
+            drawn = roll_out(recipe, sampler, [tokens[i] for i in chosen], step)
             rollouts = _score(
                 config, models, learner, value_learner, [tokens[i] for i in chosen], drawn,
                 kl_control.kl_coef, work,
@@ -187,10 +188,10 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
 
 
 def roll_out(
-    recipe: Recipe, policy: Policy, prompts: list[list[int]], step: int
+    recipe: Recipe, sampler: LocalSampler, prompts: list[list[int]], step: int
 ) -> list[SampledTokens]:
     """One episode for each prompt, from the policy as it is."""
-    drawn = LocalSampler(policy).sample(
+    drawn = sampler.sample(
         prompts,
         SamplingParams(
             max_tokens=recipe.ppo.max_tokens,
