@@ -90,13 +90,11 @@ def test_logprobs_are_the_learners(
     temperature: float,
 ) -> None:
     policy = load_small(architecture, **settings)
-    training = policy.network.model.training
     assert uses_decoder(policy) is decoder
     params = replace(PARAMS, temperature=temperature)
     for sampler in (LocalSampler(policy), hugging_face(policy)):
         drawn = sampler.sample(PROMPTS, params)
         assert learner_gap(policy, PROMPTS, drawn, temperature) < 1e-4
-        assert policy.network.model.training is training
 
 
 @pytest.mark.parametrize("sampler", [LocalSampler, hugging_face])

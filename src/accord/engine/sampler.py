@@ -100,13 +100,7 @@ class LocalSampler:
             ]
             for i in range(len(prompts))
         ]
-        model = self._policy.network.model
-        training = model.training
-        model.eval()  # in training mode with gradient checkpointing the cache is left out
-        try:
-            self._decode(prompts, rows, params, on_token)
-        finally:
-            model.train(training)
+        self._decode(prompts, rows, params, on_token)
         return [[SampledTokens(r.tokens, r.logprobs, r.finished) for r in group] for group in rows]
 
     def _decode(
