@@ -20,7 +20,7 @@ EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types docs lock clean
+.PHONY: help setup quickstart test lint types docs bench-real lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ docs: $(SETUP)  ## refresh the generated parts of the pages, build the site into
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/mkdocs build --quiet --strict
 	@echo "==> The documentation is in site/index.html"
+
+bench-real: $(SMOLLM2)  ## SFT, reward model and PPO on real human data; writes docs/real-data.md
+	@$(BIN)/python benchmarks/real_preferences.py --publish $(ARGS)
 
 lock: $(SETUP)  ## rewrite requirements-dev.lock from what is installed in .venv
 	@{ grep '^#' requirements-dev.lock; $(PIP) freeze --all --exclude-editable \
