@@ -25,6 +25,7 @@ from accord.engine import (
     per_token,
 )
 from accord.engine.schedule import learning_rate, shuffled
+from accord.errors import DataError
 from accord.models.batch import TokenBatch
 from accord.models.load import Policy, load_policy, save_policy
 from accord.models.network import PolicyNetwork
@@ -59,6 +60,11 @@ def dpo(recipe: Recipe, policy: Artifact, comparisons: Artifact, out: Path) -> A
     num_heldout = max(1, int(len(items) * recipe.dpo.heldout_fraction))
     heldout = [items[i] for i in order[:num_heldout]]
     train = [items[i] for i in order[num_heldout:]]
+    if not train:
+        raise DataError(
+            f"dpo: {len(items)} prompts with a preference are too few to train on some and hold "
+            "out others; collect more (ties carry no preference)"
+        )
     metrics = _train(recipe, trained, train, heldout, work, out)
     with artifacts.write(
         out, "policy", parents=parents, config=config, seed=recipe.seed, metrics=metrics

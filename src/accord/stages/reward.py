@@ -228,6 +228,8 @@ def _normalize(
 ) -> Metrics:
     """Mean 0 and standard deviation 1 on the SFT policy's samples (Ziegler et al. 2019, 2.1)."""
     limit = recipe.reward.normalize_samples
+    if limit == 0:
+        return {}
     if samples is not None:
         encoder = policy.encoder(recipe)
         drawn = [s for s in samples.records() if isinstance(s, Sample)]
