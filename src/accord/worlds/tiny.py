@@ -117,7 +117,7 @@ RAW = Mixture(
 )
 """What the raw model reads: mostly right, sometimes rude, often rambling."""
 GOOD = Mixture(
-    right=0.85,
+    right=0.97,
     openers=(0.30, 0.22, 0.25, 0.18, 0.05),
     num_fillers=(0.60, 0.30, 0.10),
     fillers=(0.40, 0.30, 0.15, 0.15),
