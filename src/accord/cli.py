@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -169,8 +170,9 @@ def _execute(
     from accord.stages.run import run as run_recipe
     from accord.stages.summary import summary
 
+    start = time.monotonic()
     artifact = run_recipe(recipe, only)
-    typer.echo(summary(recipe, artifact))
+    typer.echo(summary(recipe, artifact, time.monotonic() - start))
 
 
 def _recipe(words: list[str], preset: list[str] | None, out: str | None) -> Recipe:

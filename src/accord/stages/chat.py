@@ -17,6 +17,7 @@ from accord.types import Message, Prompt
 class _Speaker:
     name: str
     policy: Policy
+    sampler: LocalSampler
     turns: list[Message] = field(default_factory=list)
 
 
@@ -40,7 +41,8 @@ def chat(
     speakers = []
     for source in policies:
         place = source.path if isinstance(source, Artifact) else source
-        speakers.append(_Speaker(str(place), load_policy(place, recipe.model)))
+        policy = load_policy(place, recipe.model)
+        speakers.append(_Speaker(str(place), policy, LocalSampler(policy)))
     turn = 0
     for line in lines:
         said = line.strip()
@@ -74,7 +76,7 @@ def _answer(
             sys.stdout.flush()
             shown = text
 
-    LocalSampler(policy).sample(
+    speaker.sampler.sample(
         [tokens],
         SamplingParams(
             max_tokens=max_tokens, temperature=temperature, seed=recipe.seed, key=("chat", turn)

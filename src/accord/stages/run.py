@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from accord.artifacts import Artifact, read
 from accord.config import Recipe, dump
 from accord.errors import ArtifactError
@@ -35,6 +37,18 @@ def run(recipe: Recipe, only: str | None = None) -> Artifact:
     """
     out = Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ArtifactError(f"another accord run is working in {out}; wait, or stop it") from error
+    try:
+        return _run(recipe, out, only)
+    finally:
+        lock.release()
+
+
+def _run(recipe: Recipe, out: Path, only: str | None) -> Artifact:
     (out / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
     given = inputs(recipe, out)
     loop = _Loop(recipe, out, given)

@@ -6,6 +6,7 @@ sampling; Bai et al. 2022, section 4.5).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from accord.errors import ArtifactError
 from accord.models.batch import TokenRow, collate
 from accord.models.load import Policy, RewardModel, load_policy, load_reward_model
 from accord.tracking import Tracker
-from accord.types import Completion, Prompt, Sample
+from accord.types import Completion, Prompt, Sample, from_dict
 
 PROMPTS_AT_ONCE = 32
 
@@ -50,6 +51,7 @@ def sample(
     made = artifacts.current(out, "samples", parents=parents, config=config, seed=recipe.seed)
     if made is not None:
         return made
+    work = artifacts.workspace(out, artifacts.fingerprint("samples", parents, config, recipe.seed))
     host.prepare(recipe.model.num_threads)
     asked = [p for p in prompts.records() if isinstance(p, Prompt)]
     candidates: list[list[Completion]] = [[] for _ in asked]
@@ -60,27 +62,48 @@ def sample(
     with Tracker(out.parent / "logs" / out.name, "sample", total, trackers=()) as tracker:
         for number, (artifact, share) in enumerate(zip(policies, shares, strict=True)):
             policy = load_policy(artifact.path, recipe.model)
+            sampler = LocalSampler(policy)
             for start in range(0, len(asked), PROMPTS_AT_ONCE):
                 part = asked[start : start + PROMPTS_AT_ONCE]
-                drawn = _draw(recipe, policy, judge, part, share, (artifact.hash, start))
-                for i, completions in enumerate(drawn, start=start):
-                    candidates[i] += [
-                        Completion(policy.text(c.tokens), artifact.hash, c.finished)
-                        for c in completions
+                name = f"part-{number}-{start}.jsonl"
+                if not (work / name).exists():
+                    drawn = _draw(
+                        recipe, policy, sampler, judge, part, share, (artifact.hash, start)
+                    )
+                    made_now = [
+                        Sample(
+                            prompt,
+                            tuple(
+                                Completion(policy.text(c.tokens), artifact.hash, c.finished)
+                                for c in completions
+                            ),
+                        )
+                        for prompt, completions in zip(part, drawn, strict=True)
                     ]
-                tracker.log(number * len(asked) + start + len(part), _lengths(drawn))
+                    artifacts.write_records(work, made_now, f"{name}.tmp")
+                    (work / f"{name}.tmp").rename(work / name)
+                    tracker.log(number * len(asked) + start + len(part), _lengths(drawn))
+                for i, sample in enumerate(_read(work / name), start=start):
+                    candidates[i] += sample.completions
     with artifacts.write(
         out, "samples", parents=parents, config=config, seed=recipe.seed
     ) as folder:
         artifacts.write_records(
             folder, (Sample(p, tuple(c)) for p, c in zip(asked, candidates, strict=True))
         )
+    artifacts.finish(work)
     return artifacts.read(out)
+
+
+def _read(path: Path) -> list[Sample]:
+    records = (from_dict(json.loads(line)) for line in path.open(encoding="utf-8"))
+    return [record for record in records if isinstance(record, Sample)]
 
 
 def _draw(
     recipe: Recipe,
     policy: Policy,
+    sampler: LocalSampler,
     judge: RewardModel | None,
     prompts: Sequence[Prompt],
     num_candidates: int,
@@ -88,7 +111,7 @@ def _draw(
 ) -> list[list[SampledTokens]]:
     config, encoder = recipe.sample, policy.encoder(recipe)
     tokens = [encoder.prompt(prompt) for prompt in prompts]
-    drawn = LocalSampler(policy).sample(
+    drawn = sampler.sample(
         tokens,
         SamplingParams(
             max_tokens=config.max_tokens,

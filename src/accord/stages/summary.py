@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 from pathlib import Path
 
 from accord.artifacts import Artifact
@@ -9,9 +11,13 @@ from accord.config import Recipe
 from accord.types import Reading, from_dict
 
 
-def summary(recipe: Recipe, artifact: Artifact) -> str:
-    """A few lines for the terminal."""
-    lines = [f"\n{artifact.kind}: {artifact.path}"]
+def summary(recipe: Recipe, artifact: Artifact, seconds: float) -> str:
+    """A few lines for the terminal; ``seconds`` is what this command took."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # KiB on Linux
+    lines = [
+        f"\n{artifact.kind}: {artifact.path}",
+        f"  {seconds / 60:.1f} minutes, peak memory {peak:.1f} GB",
+    ]
     if artifact.kind != "report":
         lines += [f"  {k}: {v:.4g}" for k, v in artifact.manifest.metrics.items() if _number(v)]
         return "\n".join(lines)
@@ -38,8 +44,6 @@ def summary(recipe: Recipe, artifact: Artifact) -> str:
 
 
 def _readings(path: Path) -> list[Reading]:
-    import json
-
     rows = path.read_text(encoding="utf-8").splitlines()
     records = [from_dict(json.loads(row)) for row in rows]
     return [r for r in records if isinstance(r, Reading)]
