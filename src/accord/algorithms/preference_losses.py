@@ -71,12 +71,12 @@ def bradley_terry_loss(
     loss_N = loss_N + (1 - smooth_N) * softplus(margin_N + difference_N)
     loss_N = loss_N + center_coef * (chosen_N + rejected_N) ** 2
     loss = masked_mean(weight_N * loss_N, counts_N, total)
-    with torch.no_grad():
-        wins_N = _wins(difference_N)
-        agreement_N = target_N * wins_N + (1 - target_N) * (1 - wins_N)
-        accuracy = masked_mean(weight_N * agreement_N, counts_N, total)
-        margin = masked_mean(weight_N * (2 * target_N - 1) * difference_N, counts_N, total)
-    metrics = {"reward/loss": loss.detach(), "reward/accuracy": accuracy, "reward/margin": margin}
+    agreement_N, direction_N = _agreement(difference_N.detach(), target_N)
+    metrics = {
+        "reward/loss": loss.detach(),
+        "reward/accuracy": masked_mean(weight_N * agreement_N, counts_N, total),
+        "reward/margin": masked_mean(weight_N * direction_N, counts_N, total),
+    }
     return loss, metrics
 
 
@@ -129,6 +129,13 @@ def dpo_loss(
         "dpo/chosen_reward": chosen_N.detach().sum() / total,
         "dpo/rejected_reward": rejected_N.detach().sum() / total,
     }
+
+
+def _agreement(difference_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Probability that the label agrees with the higher score; difference in its direction."""
+    wins_N = _wins(difference_N)
+    agreement_N = target_N * wins_N + (1 - target_N) * (1 - wins_N)
+    return agreement_N, (2 * target_N - 1) * difference_N
 
 
 def _wins(difference_N: Tensor) -> Tensor:
