@@ -26,9 +26,8 @@ def bradley_terry_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted mean of -p log s(d - m) - (1 - p) log s(-d - m), d = chosen - rejected.
 
-    Bradley and Terry 1952; Stiennon et al. 2020, section 3.4. With a weight of 1 / C(K, 2) for
-    each pair of a ranking and the number of prompts as denominator it is equation 1 of Ouyang et
-    al. 2022.
+    Bradley and Terry 1952; Stiennon et al. 2020, section 3.4. With weights 1 / C(K, 2) and the
+    number of prompts as denominator it is equation 1 of Ouyang et al. 2022.
 
     Args:
         score_chosen_N: score of the completion that was preferred.
@@ -37,21 +36,18 @@ def bradley_terry_loss(
             et al. 2017, section 2.2.3), or what a rater's strength says.
         weight_N: weight of each comparison, 0 leaves it out; default 1.
         margin_N: by how much the winner must win, m >= 0 (Touvron et al. 2023, equation 2).
-        label_smoothing: probability, in [0, 0.5], that a label is wrong: p becomes
-            (1 - e) p + e (1 - p).
-        center_coef: coefficient of (chosen + rejected)^2, which holds scores near 0 (Eisenstein et
-            al. 2023, "Helping or herding").
+        label_smoothing: probability e, in [0, 0.5], that a label is wrong.
+        center_coef: coefficient of (chosen + rejected)^2 (Eisenstein et al. 2023).
         denominator: what sums are divided by; default: the sum of the weights.
 
     Returns:
         The loss, and detached scalars weighted in the same way: ``reward/loss`` (all of it),
-        ``reward/accuracy`` (probability that a label drawn from p agrees with the higher score; a
-        tie on either side counts one half), ``reward/margin`` (d in the label's direction).
+        ``reward/accuracy`` (probability that a label drawn from p agrees with the higher score;
+        ties count one half), ``reward/margin`` (d in the label's direction).
     """
     ones_N = torch.ones_like(score_chosen_N)
-    target_N = ones_N if target_N is None else target_N
-    weight_N = ones_N if weight_N is None else weight_N
-    margin_N = torch.zeros_like(ones_N) if margin_N is None else margin_N
+    target_N, weight_N = _or(target_N, ones_N), _or(weight_N, ones_N)
+    margin_N = _or(margin_N, 0 * ones_N)
     check(
         rank=1,
         score_chosen_N=score_chosen_N,
@@ -67,17 +63,15 @@ def bradley_terry_loss(
     rejected_N = torch.where(counts_N, score_rejected_N, 0.0)
     difference_N = chosen_N - rejected_N
     smooth_N = (1 - label_smoothing) * target_N + label_smoothing * (1 - target_N)
-    loss_N = smooth_N * softplus(margin_N - difference_N)
-    loss_N = loss_N + (1 - smooth_N) * softplus(margin_N + difference_N)
+    loss_N = _pair_loss(difference_N, smooth_N, margin_N)
     loss_N = loss_N + center_coef * (chosen_N + rejected_N) ** 2
     loss = masked_mean(weight_N * loss_N, counts_N, total)
     agreement_N, direction_N = _agreement(difference_N.detach(), target_N)
-    metrics = {
+    return loss, {
         "reward/loss": loss.detach(),
         "reward/accuracy": masked_mean(weight_N * agreement_N, counts_N, total),
         "reward/margin": masked_mean(weight_N * direction_N, counts_N, total),
     }
-    return loss, metrics
 
 
 def dpo_loss(
@@ -129,6 +123,15 @@ def dpo_loss(
         "dpo/chosen_reward": chosen_N.detach().sum() / total,
         "dpo/rejected_reward": rejected_N.detach().sum() / total,
     }
+
+
+def _or(given_N: Tensor | None, default_N: Tensor) -> Tensor:
+    return default_N if given_N is None else given_N
+
+
+def _pair_loss(difference_N: Tensor, target_N: Tensor, margin_N: Tensor) -> Tensor:
+    won_N = target_N * softplus(margin_N - difference_N)
+    return won_N + (1 - target_N) * softplus(margin_N + difference_N)
 
 
 def _agreement(difference_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
