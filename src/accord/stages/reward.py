@@ -41,6 +41,7 @@ from accord.models.load import (
 )
 from accord.models.network import share_trunk
 from accord.models.pairs import PairIndex, PromptPairs, collate_pairs, prompt_pairs
+from accord.models.trunk_cache import TrunkCache
 from accord.tracking import Tracker
 from accord.types import Comparison, Ranking, Sample
 
@@ -123,6 +124,7 @@ def _train(
         micro_batch_tokens=config.micro_batch_tokens,
         dump_folder=work,
     )
+    with_trunk = TrunkCache(model.network)
     early_stop, start, metrics = EarlyStop(config.early_stop_patience), 0, {}
     if (saved := checkpoint.latest(work)) is not None:
         start, tensors, state = saved
@@ -140,9 +142,9 @@ def _train(
             batch, pairs = collate_pairs([train[i] for i in chosen], pad_id)
             loss = partial(_loss, pairs=pairs, recipe_reward=config)
             rate = learning_rate(config, step, num_steps)
-            logged = learner.step(model.network.with_trunk(batch), loss, rate)
+            logged = learner.step(with_trunk(batch), loss, rate)
             if (step + 1) % config.eval_every == 0 or step + 1 == num_steps:
-                metrics = evaluate_pairs(learner, heldout, train, pad_id)
+                metrics = evaluate_pairs(learner, with_trunk, heldout, train, pad_id)
                 early_stop.update(step + 1, -metrics["heldout/loss"], learner)
                 logged |= metrics
             tracker.log(step + 1, {**logged, "optimizer/learning_rate": rate})
@@ -152,7 +154,10 @@ def _train(
                 state = {"early_stop": early_stop.state(), "metrics": metrics}
                 checkpoint.save(work, step + 1, tensors, state)
     early_stop.restore(learner)
-    return {**evaluate_pairs(learner, heldout, train, pad_id), "best_step": early_stop.best_step}
+    return {
+        **evaluate_pairs(learner, with_trunk, heldout, train, pad_id),
+        "best_step": early_stop.best_step,
+    }
 
 
 def _loss(
@@ -173,14 +178,18 @@ def _loss(
 
 
 def evaluate_pairs(
-    learner: LocalLearner, heldout: list[PromptPairs], train: list[PromptPairs], pad_id: int
+    learner: LocalLearner,
+    with_trunk: TrunkCache,
+    heldout: list[PromptPairs],
+    train: list[PromptPairs],
+    pad_id: int,
 ) -> Metrics:
     """Held-out accuracy with Wilson interval, beside the length-only baseline, and calibration.
 
     The baseline scores by length alone, in the direction that is right more often on ``train``.
     """
     batch, pairs = collate_pairs(heldout, pad_id)
-    scores_B = learner.forward(batch).gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    scores_B = learner.forward(with_trunk(batch)).gather(1, batch.lengths_B[:, None] - 1)[:, 0]
     loss, _ = bradley_terry_loss(
         scores_B[pairs.first_N], scores_B[pairs.second_N], target_N=pairs.target_N
     )

@@ -103,7 +103,7 @@ def _train(
             batch = collated([train[i] for i in chosen])
             loss = partial(_loss, denominator=batch.num_response_tokens)
             rate = learning_rate(config, step, int(num_steps))
-            logged = learner.step(policy.network.with_trunk(batch), loss, rate)
+            logged = learner.step(batch, loss, rate)
             logged["optimizer/learning_rate"] = rate
             if heldout and ((step + 1) % config.eval_every == 0 or step + 1 == num_steps):
                 logged["heldout/loss"] = _heldout_loss(learner, heldout, policy)
