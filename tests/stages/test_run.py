@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,8 @@ def test_the_report_is_sound_and_reads_its_gauges(loop, report) -> None:
         gauges = {r.gauge for r in readings}
         assert {"win_rate/gold raters", "win_rate/held-out reward model"} <= gauges
         assert all(0 <= r.value <= 1 for r in readings if r.gauge.startswith("win_rate"))
-    said = summary(loop.recipe, report)
+    said = summary(loop.recipe, report, 90.0)
+    assert "1.5 minutes" in said
     assert "accord chat" in said
     assert "ppo against sft, gold raters: wins" in said
 
@@ -82,27 +85,74 @@ def test_samples_of_one_prompt_differ_and_say_who_spoke(loop) -> None:
     assert sum(len({c.text for c in s.completions}) > 1 for s in records) > len(records) / 2
 
 
-def test_samples_do_not_depend_on_the_batch_size(loop, recipe_with, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def few_prompts(loop, tmp_path_factory: pytest.TempPathFactory) -> artifacts.Artifact:
+    """The first 32 of the prompts."""
+    path = tmp_path_factory.mktemp("few") / "prompts"
+    with artifacts.write(path, "prompts") as folder:
+        artifacts.write_records(folder, islice(loop["prompts"].records(), 32))
+    return artifacts.read(path)
+
+
+def test_samples_do_not_depend_on_the_batch_size(
+    loop, few_prompts, recipe_with, tmp_path: Path
+) -> None:
+    """Nor on an earlier run that was killed, whose logged lines are replaced."""
+    logs = tmp_path / "logs" / "samples"
+    logs.mkdir(parents=True)
+    (logs / "metrics.jsonl").write_text('{"step": 32, "time": 1.0, "sample/length": 99.0}\n')
     recipe = recipe_with("sample.batch_size=8")
-    made = sample(recipe, [loop["sft"]], loop["prompts"], tmp_path / "samples")
-    assert list(made.records()) == list(loop["samples"].records())
+    made = sample(recipe, [loop["sft"]], few_prompts, tmp_path / "samples")
+    assert list(made.records()) == list(loop["samples"].records())[:32]
+    (row,) = map(json.loads, (logs / "metrics.jsonl").read_text().splitlines())
+    assert row["step"] == 32
+    assert row["sample/length"] < 99
 
 
-def test_two_policies_share_the_candidates(loop, recipe_with, tmp_path: Path) -> None:
+def test_a_killed_run_of_samples_goes_on_where_it_was(
+    loop, few_prompts, recipe_with, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accord.stages import sample as _sample  # the function hides the module of its name
+
+    module = sys.modules[_sample.__module__]
+    monkeypatch.setattr(module, "PROMPTS_AT_ONCE", 8)
+    whole = sample(recipe_with(), [loop["sft"]], few_prompts, tmp_path / "whole")
+    draw, calls = module._draw, []
+
+    def killed_at_the_third(*args: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return draw(*args)
+
+    monkeypatch.setattr(module, "_draw", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        sample(recipe_with(), [loop["sft"]], few_prompts, tmp_path / "killed")
+    made = sample(recipe_with(), [loop["sft"]], few_prompts, tmp_path / "killed")
+    assert len(calls) == 2 + 1 + 2  # two parts were kept, one was lost, two were left
+    assert made.hash == whole.hash
+    text = (tmp_path / "logs" / "killed" / "metrics.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in text.splitlines()] == [8, 16, 24, 32]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_two_policies_share_the_candidates(loop, few_prompts, recipe_with, tmp_path: Path) -> None:
     other = artifacts.read(loop["sft"].path)
     other = replace(other, manifest=other.manifest.model_copy(update={"hash": "sha256:other"}))
     recipe = recipe_with("sample.num_candidates=3")
-    made = sample(recipe, [loop["sft"], other], loop["prompts"], tmp_path / "samples")
+    made = sample(recipe, [loop["sft"], other], few_prompts, tmp_path / "samples")
     for record in made.records():
         assert [c.model for c in record.completions].count("sha256:other") == 1
         assert len(record.completions) == 3
 
 
-def test_best_of_n_raises_the_score_it_selects_by(loop, recipe_with, tmp_path: Path) -> None:
+def test_best_of_n_raises_the_score_it_selects_by(
+    loop, few_prompts, recipe_with, tmp_path: Path
+) -> None:
     recipe = recipe_with("sample.best_of=6", "sample.num_candidates=2")
     with pytest.raises(ArtifactError, match="needs a reward model"):
-        sample(recipe, [loop["sft"]], loop["prompts"], tmp_path / "samples")
-    best = sample(recipe, [loop["sft"]], loop["prompts"], tmp_path / "s", loop["reward"])
+        sample(recipe, [loop["sft"]], few_prompts, tmp_path / "samples")
+    best = sample(recipe, [loop["sft"]], few_prompts, tmp_path / "s", loop["reward"])
     policy = load_policy(loop["sft"].path, recipe.model)
     judge = load_reward_model(loop["reward"].path, recipe.model)
     encoder = policy.encoder(recipe)
@@ -110,14 +160,14 @@ def test_best_of_n_raises_the_score_it_selects_by(loop, recipe_with, tmp_path: P
     for made in (best, loop["samples"]):
         rows = [
             encoder.row(encoder.prompt(s.prompt), c, i)
-            for i, s in enumerate(made.records())
+            for i, s in enumerate(islice(made.records(), 32))
             for c in s.completions
         ]
         batch = collate(rows, policy.pad_id)
         heads_BT = per_token(judge.network, batch, 8192)
         means.append(float(heads_BT.gather(1, batch.lengths_B[:, None] - 1).mean()))
-    # The expected best of 6 standard normal draws is 1.27; scores have standard deviation 1.
-    assert means[0] - means[1] > 0.6
+    # Over all prompts scores have standard deviation 1; of one prompt's they have less.
+    assert means[0] - means[1] > 0.3
 
 
 def test_evaluate_says_what_it_lacks(loop, recipe_with, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
     raters = SimulatedRaters(recipe.collect, worlds.get(gold_world(recipe)).gold, recipe.seed)
     verdicts = []
     with Tracker(out.parent / "logs" / out.name, "collect", len(asked), trackers=()) as tracker:
+        tracker.truncate(0)
         for number, sample in enumerate(asked, start=1):
             verdicts += raters.judge(sample)
             if number % 50 == 0 or number == len(asked):

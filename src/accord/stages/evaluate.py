@@ -83,6 +83,7 @@ def evaluate(
     judge_model = None if judge is None else load_reward_model(judge.path, recipe.model)
     answers = {}
     with Tracker(out.parent / "logs" / out.name, "evaluate", len(policies), trackers=()) as tracker:
+        tracker.truncate(0)
         for number, (name, artifact) in enumerate(policies.items(), start=1):
             answers[name] = _answer(recipe, artifact, policies[reference], asked, judge_model, gold)
             kl_mean = sum(map(sum, answers[name].kl)) / sum(map(len, answers[name].kl))

@@ -60,6 +60,8 @@ def sample(
     total = len(asked) * len(policies)
     judge = None if reward_model is None else load_reward_model(reward_model.path, recipe.model)
     with Tracker(out.parent / "logs" / out.name, "sample", total, trackers=()) as tracker:
+        if not any(work.glob("part-*.jsonl")):
+            tracker.truncate(0)  # lines of an earlier run with other settings
         for number, (artifact, share) in enumerate(zip(policies, shares, strict=True)):
             policy = load_policy(artifact.path, recipe.model)
             sampler = LocalSampler(policy)
@@ -96,7 +98,8 @@ def sample(
 
 
 def _read(path: Path) -> list[Sample]:
-    records = (from_dict(json.loads(line)) for line in path.open(encoding="utf-8"))
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        records = [from_dict(json.loads(line)) for line in lines]
     return [record for record in records if isinstance(record, Sample)]
 
 
