@@ -1,4 +1,4 @@
-"""The learner: micro-batches add up, state goes on bit for bit, nothing non-finite is stepped on."""
+"""The learner: micro-batches add up, state goes on bit for bit, nothing non-finite is stepped."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(
     before = made.state()
     kept = {name: tensor.clone() for name, tensor in before.items()}
     batch = collate(ROWS, 0).with_tensors(advantages_BT=torch.arange(24.0).reshape(4, 6))
-    with pytest.raises(NonFiniteError, match="loss is (nan|inf); the run stopped before the step"):
+    with pytest.raises(NonFiniteError, match=r"loss is (nan|inf); the run stopped before the step"):
         made.step(batch, partial(loss, scale=scale), 1e-2)
     assert made.state().keys() == kept.keys()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in made.state().items())
