@@ -300,7 +300,7 @@ def current(
     hashes = {role: parent.hash for role, parent in old.parents.items()}
     wanted = fingerprint(kind, parents, config, seed)
     if job_fingerprint(old.kind, hashes, old.config, old.seed) == wanted:
-        finish(path.with_name(path.name + ".partial"))  # a kill came between write and finish
+        finish(path.with_name(path.name + ".partial"), wanted)  # killed between write and finish
         return artifact
     new_hashes = {role: parent.hash for role, parent in parents.items()}
     new_config = json.loads(canonical(config, "config"))

@@ -29,11 +29,7 @@ def workspace(path: str | Path, fingerprint: str) -> Path:
     path = Path(path)
     folder = path.with_name(path.name + ".partial")
     if folder.exists():
-        try:
-            found = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            found = None
-        if found == fingerprint:
+        if _fingerprint(folder) == fingerprint:
             return folder
         number = 1
         while (stale := folder.with_name(f"{folder.name}.stale-{number}")).exists():
@@ -56,13 +52,24 @@ def workspace(path: str | Path, fingerprint: str) -> Path:
     return folder
 
 
-def finish(workspace: str | Path) -> None:
-    """Remove a workspace once its artifact is written; does nothing if it is already gone."""
+def finish(workspace: str | Path, fingerprint: str | None = None) -> None:
+    """Remove a workspace once its artifact is written; does nothing if it is already gone.
+
+    With a ``fingerprint`` only a workspace of that very job is removed.
+    """
     workspace = Path(workspace)
-    if workspace.exists():
+    if workspace.exists() and fingerprint in (None, _fingerprint(workspace)):
         doomed = temporary(workspace)
         workspace.rename(doomed)  # a kill during the removal must not leave half a checkpoint
         shutil.rmtree(doomed)
+
+
+def _fingerprint(folder: Path) -> str | None:
+    try:
+        found = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def refuse_existing(path: Path) -> None:

@@ -162,13 +162,8 @@ def per_token(
     )
     for part in micro_batches(batch, micro_batch_tokens):
         part_BT = _forward(network, part.to(network.device), temperature)
-        output_BT[_positions(batch, part), : part_BT.shape[1]] = part_BT.to(output_BT.device)
+        output_BT[batch.places(part), : part_BT.shape[1]] = part_BT.to(output_BT.device)
     return output_BT
-
-
-def _positions(batch: TokenBatch, part: TokenBatch) -> Tensor:
-    place = {row: i for i, row in enumerate(batch.row_B.tolist())}
-    return torch.tensor([place[row] for row in part.row_B.tolist()], device=part.row_B.device)
 
 
 def _forward(

@@ -54,6 +54,11 @@ class TokenBatch:
         """The same rows with more tensors (first dimension B)."""
         return replace(self, tensors={**self.tensors, **tensors})
 
+    def places(self, part: TokenBatch) -> Tensor:
+        """Where the rows of ``part``, selected from this batch, lie in it."""
+        place = {row: i for i, row in enumerate(self.row_B.tolist())}
+        return torch.tensor([place[row] for row in part.row_B.tolist()])
+
     def select(self, rows: Sequence[int] | Tensor) -> TokenBatch:
         """Some rows, cut to the longest of them."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.input_ids_BT.device)

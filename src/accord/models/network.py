@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from accord.algorithms import token_logprobs
 from accord.errors import ModelError
-from accord.models.batch import TokenBatch
+from accord.models.batch import TokenBatch, micro_batches
 
 TRUNK = "trunk_BTD"
-TRUNK_TOKENS_AT_ONCE = 8192
+TRUNK_TOKENS_AT_ONCE = 2048
 LOGITS_AT_ONCE = 1 << 24  # elements of one block of logits, so memory never grows with tokens x V
 
 
@@ -86,18 +86,17 @@ class Network:
 
     @torch.no_grad()
     def trunk_hidden(self, batch: TokenBatch) -> Tensor:
-        """Output of the frozen trunk (B, T, D), some rows at a time to bound memory."""
+        """Output of the frozen trunk (B, T, D), by length-sorted parts; zero at padding."""
         assert self.trunk is not None, "this network has no trunk"
-        rows = max(1, TRUNK_TOKENS_AT_ONCE // batch.input_ids_BT.shape[1])
-        parts = []
-        for start in range(0, len(batch), rows):
-            part = slice(start, start + rows)
-            ids_BT = batch.input_ids_BT[part].to(self.device)
-            segments_BT = batch.segments_BT
-            part_BT = None if segments_BT is None else segments_BT[part].to(self.device)
-            hidden_BTD = _run(self.trunk, part_BT, {"input_ids": ids_BT})
-            parts.append(hidden_BTD.to(batch.input_ids_BT.device))
-        return torch.cat(parts)
+        trunk_BTD: Tensor | None = None
+        for part in micro_batches(batch, TRUNK_TOKENS_AT_ONCE):
+            moved = part.to(self.device)
+            part_BTD = _run(self.trunk, moved.segments_BT, {"input_ids": moved.input_ids_BT})
+            if trunk_BTD is None:
+                trunk_BTD = part_BTD.new_zeros((*batch.input_ids_BT.shape, part_BTD.shape[-1]))
+            trunk_BTD[batch.places(part), : part_BTD.shape[1]] = part_BTD
+        assert trunk_BTD is not None, "an empty batch"
+        return trunk_BTD.to(batch.input_ids_BT.device)
 
     def hidden(self, batch: TokenBatch) -> Tensor:
         """Last hidden states (B, T, D), from the shared trunk where there is one."""
@@ -337,8 +336,9 @@ def _packed_inputs(segments_BT: Tensor, dtype: torch.dtype) -> dict[str, Tensor]
 
 def _probe(network: Network) -> TokenBatch:
     ids = torch.arange(24, device=network.device).reshape(2, 12) % network.model.config.vocab_size
-    ones = torch.ones(2, dtype=torch.int64, device=network.device)
-    return TokenBatch(ids, ones * 12, torch.ones_like(ids, dtype=torch.bool), ones, ones)
+    rows_B = torch.arange(2, device=network.device)
+    lengths_B = torch.full_like(rows_B, 12)
+    return TokenBatch(ids, lengths_B, torch.ones_like(ids, dtype=torch.bool), rows_B, rows_B)
 
 
 def still_in_train_mode(model: nn.Module) -> None:
