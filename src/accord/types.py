@@ -177,8 +177,8 @@ def from_dict(row: Mapping[str, Any]) -> Record:
     """Build the noun named by ``row["type"]``.
 
     Raises:
-        KeyError: a field is missing, or the type is unknown.
-        TypeError: a field that the noun does not have.
+        KeyError: the type is unknown or not given, or a prompt or reading lacks a field.
+        TypeError: a field that the noun does not have, or lacks.
     """
     fields = {key: value for key, value in row.items() if key != "type"}
     if "prompt" in fields:
@@ -213,5 +213,7 @@ def from_dict(row: Mapping[str, Any]) -> Record:
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
-    messages = tuple(Message(**message) for message in row["messages"])
-    return Prompt(id=row["id"], messages=messages, tags=tuple(row.get("tags", ())))
+    fields = {key: value for key, value in row.items() if key != "type"}
+    fields["messages"] = tuple(Message(**message) for message in row["messages"])
+    fields["tags"] = tuple(row.get("tags", ()))
+    return Prompt(**fields)
