@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +41,12 @@ class Gap:
 
     @property
     def gain_ratio(self) -> float:
-        """Policy's gain over the reference as a share of the optimum's gain: the stricter figure."""
+        """Policy's gain over the reference as a share of the optimum's: the stricter figure.
+
+        NaN at a KL of zero, where there is nothing to gain.
+        """
         gain = self.optimum_gold - self.reference_gold
-        return (self.policy_gold - self.reference_gold) / gain
+        return (self.policy_gold - self.reference_gold) / gain if gain > 1e-9 else math.nan
 
 
 def gap(run: Path, policy: str = "ppo", num_prompts: int = 12) -> Gap:

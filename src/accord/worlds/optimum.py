@@ -95,9 +95,10 @@ def enumerate_responses(
         following_NV = np.asarray(next_logprobs(parents_N, tokens_NT), np.float64)
         joint_NV = logprobs_N[:, None] + following_NV
         if reference is not None:
-            ratio_NV = following_NV - np.asarray(reference(parents_N, tokens_NT), np.float64)
-            likely_NV = np.isfinite(following_NV)
-            kl += float(np.exp(joint_NV[likely_NV]) @ ratio_NV[likely_NV])
+            theirs_NV = np.asarray(reference(parents_N, tokens_NT), np.float64)
+            likely_NV = np.isfinite(following_NV)  # what is never said adds nothing
+            log_ratios = following_NV[likely_NV] - theirs_NV[likely_NV]
+            kl += float(np.exp(joint_NV[likely_NV]) @ log_ratios)
         keep_NV = joint_NV >= math.log(min_prob)
         uncovered += float(np.exp(joint_NV[~keep_NV]).sum())
         rows, words = np.nonzero(keep_NV)
