@@ -34,7 +34,8 @@ def inputs(recipe: Recipe, out: Path) -> Inputs:
     """Read, check and freeze demonstrations, prompts and comparisons.
 
     ``data.eval_fraction`` of the prompts is held out; demonstrations and comparisons about a
-    held-out prompt are left out too, and counted in the artifact's metrics.
+    held-out prompt are left out too, and counted in the artifact's metrics. A prompt given twice
+    counts once, so no copy of a held-out one is left to train on.
 
     Raises:
         ConfigError: no source for prompts.
@@ -117,9 +118,12 @@ def _prompts(
     source = recipe.data.prompts
     if source is not None and source.startswith(BUILT_IN):
         return worlds.get(source.removeprefix(BUILT_IN)).prompts()
-    if source is not None:
-        return data.read_prompts(source, **_options(recipe))
-    found = {r.prompt.messages: r.prompt for r in (*comparisons, *demonstrations)}
+    given = (
+        [r.prompt for r in (*comparisons, *demonstrations)]
+        if source is None
+        else data.read_prompts(source, **_options(recipe))
+    )
+    found = {prompt.messages: prompt for prompt in given}
     if not found:
         raise ConfigError(
             "data.prompts: no prompts; name a file, a hub dataset, or builtin:tiny, "
