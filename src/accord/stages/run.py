@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from accord.artifacts import Artifact, read
 from accord.config import Recipe, dump
-from accord.errors import ArtifactError
+from accord.errors import ArtifactError, ConfigError
 from accord.stages.collect import collect, gold_world
 from accord.stages.dpo import dpo
 from accord.stages.evaluate import evaluate
@@ -34,6 +34,7 @@ def run(recipe: Recipe, only: str | None = None) -> Artifact:
     Raises:
         ArtifactError: ``only`` needs an artifact that is not there yet, or a folder holds the
             result of other settings.
+        ConfigError: nobody could judge the completions or the policies.
     """
     out = Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,11 +55,27 @@ def _run(recipe: Recipe, out: Path, only: str | None) -> Artifact:
     loop = _Loop(recipe, out, given)
     if only is not None:
         return loop.stage(only)
+    _someone_judges(recipe, given)
     for name in STAGES:
         if name in ("sample", "collect") and given.comparisons is not None:
             continue
         made = loop.stage(name)
     return made
+
+
+def _someone_judges(recipe: Recipe, given: Inputs) -> None:
+    """Refuse what `collect` or `evaluate` would refuse, before hours of training.
+
+    Raises:
+        ConfigError: no gold score for simulated raters, or nobody to judge the policies.
+    """
+    if given.comparisons is None:
+        gold_world(recipe)
+    elif recipe.collect.judge_fraction == 0:
+        raise ConfigError(
+            "collect.judge_fraction: 0 leaves nobody to judge the policies; set it above 0, so "
+            "that a part of your comparisons trains a held-out judge"
+        )
 
 
 class _Loop:
