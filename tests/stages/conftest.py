@@ -73,6 +73,51 @@ def loop(tmp_path_factory: pytest.TempPathFactory, recipe_with: Callable[..., Re
     return Loop(folder, recipe, made)
 
 
+@dataclass(frozen=True)
+class Small:
+    """Models that nothing trained: the raw tiny model, a shaken one and a random reward model."""
+
+    policy: Artifact
+    other: Artifact
+    reward: Artifact
+    prompts: Artifact
+    recipe: Recipe
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, recipe_with: Callable[..., Recipe]) -> Small:
+    """Artifacts to start stages from where no training is needed; 12 prompts."""
+    import torch
+
+    from accord import artifacts, worlds
+    from accord.models.load import (
+        load_policy,
+        new_reward_model,
+        save_policy,
+        save_reward_model,
+    )
+
+    folder, recipe = tmp_path_factory.mktemp("small"), recipe_with("sample.max_tokens=24")
+    policy = load_policy("tiny", recipe.model)
+    with artifacts.write(folder / "policy", "policy") as place:
+        save_policy(policy, place)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in policy.network.model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter += 0.3 * noise * parameter.std()
+    with artifacts.write(folder / "other", "policy") as place:
+        save_policy(policy, place)
+    reward_model = new_reward_model(folder / "policy", recipe.model, seed=1)
+    reward_model.network.set_normalization(0.25, 0.5)
+    with artifacts.write(folder / "reward", "reward_model") as place:
+        save_reward_model(reward_model, policy.tokenizer, place)
+    with artifacts.write(folder / "prompts", "prompts") as place:
+        artifacts.write_records(place, worlds.get("tiny").prompts()[::24])
+    made = [artifacts.read(folder / name) for name in ("policy", "other", "reward", "prompts")]
+    return Small(*made, recipe)
+
+
 @pytest.fixture(autouse=True)
 def no_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON lines alone: TensorBoard's files are tested with the tracker."""
