@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from accord.gauges.curves import panels
 
 
@@ -42,3 +44,34 @@ def test_two_rewards_share_a_chart_and_nothing_is_lost() -> None:
     assert [s.label for s in rewards.series] == ["chosen", "rejected"]
     assert [p.title for p in rest] == ["heldout/chosen_reward"]
     assert panels("ppo", []) == ([], [])
+
+
+def test_a_gap_in_one_metric_is_no_gap_in_another() -> None:
+    rows = [
+        {"step": 2.0, "time": 0.1, "dpo/loss": 0.7},
+        {"step": 4.0, "time": 0.2, "heldout/loss": 0.6},
+        {"step": 6.0, "time": 0.3, "dpo/loss": math.nan, "heldout/loss": 0.5},
+    ]
+    (loss,), rest = panels("dpo", rows)
+    training, heldout = loss.series
+    assert [step for step, _ in training.points] == [2.0, 6.0]
+    assert math.isnan(training.points[1][1])  # shown as a break, not left out
+    assert heldout.points == ((4.0, 0.6), (6.0, 0.5))
+    assert rest == []
+
+
+def test_heldout_alone_keeps_its_name_and_another_stage_s_loss_is_its_own() -> None:
+    first, rest = panels("sft", _rows("heldout/loss"))
+    assert (first, [p.title for p in rest]) == ([], ["heldout/loss"])
+    first, rest = panels("ppo", _rows("sft/loss", "heldout/loss"))
+    assert [(p.title, len(p.series)) for p in first] == [("Loss", 1)]
+    assert [p.title for p in rest] == ["heldout/loss"]
+
+
+def test_every_logged_metric_is_drawn_exactly_once() -> None:
+    names = ("reward/loss", "reward/accuracy", "reward/margin", "heldout/accuracy", "heldout/loss")
+    names += ("heldout/length_accuracy", "heldout/ece", "heldout/margin", "optimizer/norm", "x")
+    first, rest = panels("reward", _rows(*names))
+    assert sum(len(p.series) for p in (*first, *rest)) == len(names)
+    titles = [p.title for p in (*first, *rest)]
+    assert len(set(titles)) == len(titles)

@@ -8,7 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from accord.gauges.page import ReportContext, SampleRow, format_value, render, verdicts
+from accord.gauges.page import (
+    ReportContext,
+    SampleRow,
+    format_value,
+    label,
+    render,
+    verdicts,
+)
 from accord.types import Reading, State
 
 EVIL = "</div><script>alert('x')</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}\x1b[2J\udcff"
@@ -181,3 +188,57 @@ def test_comparisons_among_the_readings_are_not_said_twice() -> None:
     assert [state for state, _ in verdicts(context)] == ["FAIL"]
     html = render(context)
     assert "Score gain by gold" in html and "Win rate by gold" not in html
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ((1.0, 2.0), 1),
+        ((-1.0, -2.0), 1),
+        ((2.0, 2.0), 0),  # a tie has no winner
+        ((None, 2.0), 0),  # nothing to compare with
+        ((None, None), 0),
+    ],
+)
+def test_the_best_answer_is_marked_when_there_is_one(
+    scores: tuple[float | None, float | None], best: int
+) -> None:
+    answers = {name: ("x", score, True) for name, score in zip("ab", scores, strict=True)}
+    html = render(ReportContext("t", samples=[SampleRow("q", answers)], reference="a"))
+    assert html.count('class="answer best"') == best
+
+
+def test_a_policy_seen_only_in_samples_has_a_colour_and_a_name() -> None:
+    rows = [SampleRow("q", {f"policy-{i}": ("x", None, True) for i in range(12)})]
+    html = render(ReportContext("t", samples=rows, reference="policy-0"))
+    _tags(html)
+    assert all(f"policy-{i}" in html for i in range(12))
+
+
+@pytest.mark.parametrize(
+    ("gauge", "words"),
+    [
+        ("win_rate/gold raters", "Win rate by gold raters"),
+        ("score_gain/a/b", "Score gain by a/b"),
+        ("kl/token", "KL to the reference, per token"),
+        ("mine/own", "mine/own"),
+    ],
+)
+def test_a_gauge_is_named_in_words(gauge: str, words: str) -> None:
+    assert label(gauge) == words
+
+
+def test_an_error_is_a_warning_and_never_silence() -> None:
+    broken = Reading("mine/own", math.inf, None, "ERROR", 0, "scorer broke")
+    lines = verdicts(ReportContext("t", readings={"PPO": [broken]}))
+    assert lines == [("ERROR", "PPO: mine/own – (scorer broke).")]
+    level = Reading("length/words", 3.0, None, "NOT_APPLICABLE", 9)
+    assert verdicts(ReportContext("t", readings={"PPO": [level]})) == []  # nothing was judged
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.999])
+def test_a_comparison_says_the_level_of_its_interval(confidence: float) -> None:
+    reading = _win("PASS", 0.7, 0.6, 0.8)
+    context = ReportContext("t", [("PPO", "gold", reading)], confidence=confidence)
+    ((_, sentence),) = verdicts(context)
+    assert f"({100 * confidence:g}{NBSP}% interval 60.0 to 80.0{NBSP}%)" in sentence
