@@ -142,3 +142,57 @@ def test_no_verb_shows_help(accord: Run) -> None:
     _, out, err = accord()
     for verb in ("run", "sft", "sample", "collect", "reward", "ppo", "dpo", "evaluate", "chat"):
         assert verb in out + err
+
+
+@pytest.mark.parametrize(("stop", "code"), [("interrupt", 130), ("terminate", 143)])
+def test_stopping_is_no_error(
+    accord: Run, monkeypatch: pytest.MonkeyPatch, stop: str, code: int
+) -> None:
+    """Ctrl-C says how to go on; a scheduler's SIGTERM ends as one."""
+    from accord import stages
+
+    def stopped(recipe: object, only: str | None) -> None:
+        if stop == "interrupt":
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(sys.modules[stages.run.__module__], "run", stopped)
+    found, out, err = accord("sft", "--preset", "tiny")
+    assert found == code
+    assert "Traceback" not in out + err
+    assert ("goes on from the last finished step" in err) == (stop == "interrupt")
+
+
+def test_a_stage_gets_its_recipe_and_says_what_it_made(
+    accord: Run, monkeypatch: pytest.MonkeyPatch, comparisons: Path, tmp_path: Path
+) -> None:
+    """Words in any order: the file, settings that win over it, and --out that wins over both."""
+    from accord import stages
+
+    asked = []
+
+    def run(recipe: object, only: str | None) -> artifacts.Artifact:
+        asked.append((recipe, only))
+        return artifacts.read(comparisons)
+
+    monkeypatch.setattr(sys.modules[stages.run.__module__], "run", run)
+    (tmp_path / "r.yaml").write_text("preset: tiny\nout: a\nseed: 1\nppo:\n  kl_coef: 0.3\n")
+    words = ("collect", "seed=5", "r.yaml", "out=b", "--out", "c")
+    code, out, _ = accord(*words)
+    assert code == 0
+    assert f"comparisons: {comparisons}" in out
+    assert accord("run", "r.yaml")[0] == 0
+    (first, only), (second, whole) = asked
+    assert (only, whole) == ("collect", None)
+    assert (first.seed, first.out, first.ppo.kl_coef) == (5, "c", 0.3)
+    assert (second.seed, second.out) == (1, "a")
+    code, out, err = accord("run", "r.yaml", "other.yaml")
+    assert code == 2
+    assert "one recipe at a time" in out + err
+
+
+@pytest.mark.parametrize("option", [("--temperature", "-1"), ("--max-tokens", "0")])
+def test_chat_refuses_what_cannot_be(accord: Run, option: tuple[str, str]) -> None:
+    code, out, err = accord("chat", "tiny", *option)
+    assert code == 2
+    assert option[0] in out + err

@@ -147,9 +147,6 @@ def main() -> None:
     except AccordError as error:
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; the same command goes on from the last finished step", err=True)
-        sys.exit(130)
 
 
 def _execute(
@@ -171,7 +168,11 @@ def _execute(
     from accord.stages.summary import summary
 
     start = time.monotonic()
-    artifact = run_recipe(recipe, only)
+    try:
+        artifact = run_recipe(recipe, only)
+    except KeyboardInterrupt as stop:  # typer would end here without a word
+        typer.echo("\nstopped; the same command goes on from the last finished step", err=True)
+        raise typer.Exit(130) from stop
     typer.echo(summary(recipe, artifact, time.monotonic() - start))
 
 
@@ -196,3 +197,7 @@ def _lines() -> Iterator[str]:
         if not line:
             return
         yield line
+
+
+if __name__ == "__main__":
+    main()
