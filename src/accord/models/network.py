@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from accord.algorithms import token_logprobs
 from accord.errors import ModelError
 from accord.models.batch import TokenBatch, micro_batches
+from accord.models.frozen_head import FrozenHeadLogprobs
 
 TRUNK = "trunk_BTD"
 TRUNK_TOKENS_AT_ONCE = 2048
@@ -151,11 +152,15 @@ class PolicyNetwork(Network):
 
     def _token_logprobs(self, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
         head = self.model.get_output_embeddings()
+        frozen = [p.requires_grad for p in head.parameters()] == [False]  # a weight, no bias
         rows = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
         parts = []
         for start in range(0, max(len(targets_N), 1), rows):
             args = (head, hidden_ND[start : start + rows], targets_N[start : start + rows])
-            if torch.is_grad_enabled() and len(targets_N) > rows:
+            if torch.is_grad_enabled() and frozen:
+                block = FrozenHeadLogprobs.apply(args[1], head.weight, args[2], temperature)  # type: ignore[no-untyped-call]
+                parts.append(block)
+            elif torch.is_grad_enabled() and len(targets_N) > rows:
                 parts.append(checkpoint(_head_logprobs, *args, temperature, use_reentrant=False))
             else:
                 parts.append(_head_logprobs(*args, temperature))

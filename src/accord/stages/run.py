@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from accord.artifacts import Artifact, read
 from accord.config import Recipe, dump
-from accord.errors import ArtifactError, ConfigError
+from accord.errors import AccordError, ArtifactError, ConfigError
 from accord.stages.collect import collect, gold_world
 from accord.stages.dpo import dpo
 from accord.stages.evaluate import evaluate
@@ -50,8 +50,19 @@ def run(recipe: Recipe, only: str | None = None) -> Artifact:
 
 
 def _run(recipe: Recipe, out: Path, only: str | None) -> Artifact:
-    (out / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
     given = inputs(recipe, out)
+    kept = out / "recipe.yaml"
+    before = kept.read_text(encoding="utf-8") if kept.exists() else None
+    kept.write_text(dump(recipe), encoding="utf-8")
+    try:
+        return _stages(recipe, out, only, given)
+    except AccordError:
+        if before is not None:  # what was refused must not rename what is there
+            kept.write_text(before, encoding="utf-8")
+        raise
+
+
+def _stages(recipe: Recipe, out: Path, only: str | None, given: Inputs) -> Artifact:
     loop = _Loop(recipe, out, given)
     if only is not None:
         return loop.stage(only)
