@@ -38,7 +38,8 @@ def test_equal_completions_become_one_row(encoder: Encoder) -> None:
     assert [tuple(row.response) for row in item.rows] == [
         tuple(encoder.row([], c).response) for c in (GOOD, BAD, FAIR)
     ]
-    assert item.pairs == (Pair(0, 1, 1.0), Pair(0, 1, 1.0), Pair(0, 2, 1.0))
+    third = 1 / 3  # a prompt's pairs share one weight
+    assert item.pairs == (Pair(0, 1, 1.0, third), Pair(0, 1, 1.0, third), Pair(0, 2, 1.0, third))
     assert item.num_words == (5, 3, 2)
 
 
@@ -121,3 +122,16 @@ def test_pairs_find_their_rows_in_every_micro_batch(encoder: Encoder) -> None:
             found.append((tuple(first.tolist()), tuple(second.tolist()), float(t)))
     assert len(found) == 5
     assert set(found) == expected
+
+
+def test_a_prompts_pairs_share_one_weight_and_strength_becomes_the_target(
+    encoder: Encoder,
+) -> None:
+    verdicts = [
+        Comparison(prompt(), GOOD, BAD, "a", strength=0.5),
+        Comparison(prompt(), BAD, FAIR, "b", strength=None),
+        Comparison(prompt(), GOOD, FAIR, "tie", strength=0.9),
+    ]
+    (item,) = prompt_pairs(verdicts, encoder, 0.5, use_strength=True)
+    assert [pair.target for pair in item.pairs] == [0.75, 1.0, 0.5]
+    assert [pair.weight for pair in item.pairs] == pytest.approx([1 / 3, 1 / 3, 1 / 6])

@@ -138,6 +138,10 @@ class RewardConfig(TrainingConfig):
     """Weight of a tie, whose target is 0.5. 0: ties are dropped, as InstructGPT did (C.2); 1: they
     count like any verdict (Christiano et al. 2017, section 2.2.3)."""
 
+    use_strength: bool = False
+    """Take how sure a rater was as the probability that the label is right, (1 + strength) / 2, in
+    place of 1; verdicts without a strength keep 1."""
+
     use_margin: bool = False
     """Ask for a score difference of at least the margin in the data (Llama 2, section 3.2.2)."""
 

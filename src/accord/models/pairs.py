@@ -7,7 +7,7 @@ A prompt's C(K, 2) pairs share K rows, so K forwards serve them all (Ouyang et a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -69,20 +69,28 @@ class PairIndex:
 
 
 def prompt_pairs(
-    records: Iterable[Comparison | Ranking], encoder: Encoder, tie_weight: float
+    records: Iterable[Comparison | Ranking],
+    encoder: Encoder,
+    tie_weight: float,
+    use_strength: bool = False,
 ) -> list[PromptPairs]:
     """Group verdicts by prompt, whatever its id; equal completions of it become one row.
+
+    A prompt's pairs share one weight, 1 / their number each (Ouyang et al. 2022, equation 1).
 
     Args:
         records: comparisons and rankings, from any number of raters.
         encoder: how text becomes tokens.
         tie_weight: weight of a tie or "both bad" (target 0.5); 0 leaves them out.
+        use_strength: how sure the rater was becomes the target, (1 + strength) / 2, instead of 1.
     """
     groups: dict[tuple[Message, ...], list[Comparison]] = {}
     for record in records:
         pairs = record.pairs() if isinstance(record, Ranking) else [record]
         groups.setdefault(record.prompt.messages, []).extend(pairs)
-    made = (_one_prompt(i, c, encoder, tie_weight) for i, c in enumerate(groups.values()))
+    made = (
+        _one_prompt(i, c, encoder, tie_weight, use_strength) for i, c in enumerate(groups.values())
+    )
     return [prompt for prompt in made if prompt.pairs]
 
 
@@ -106,7 +114,11 @@ def collate_pairs(items: Sequence[PromptPairs], pad_id: int) -> tuple[TokenBatch
 
 
 def _one_prompt(
-    group: int, comparisons: list[Comparison], encoder: Encoder, tie_weight: float
+    group: int,
+    comparisons: list[Comparison],
+    encoder: Encoder,
+    tie_weight: float,
+    use_strength: bool,
 ) -> PromptPairs:
     asked = comparisons[0].prompt
     prompt = encoder.prompt(asked)
@@ -134,5 +146,7 @@ def _one_prompt(
         if comparison.choice == "b":
             a, b = b, a
         margin = 0.0 if tied or comparison.margin is None else comparison.margin
-        pairs.append(Pair(a, b, 0.5 if tied else 1.0, weight, margin))
+        sure = 1.0 if comparison.strength is None or not use_strength else comparison.strength
+        pairs.append(Pair(a, b, 0.5 if tied else (1 + sure) / 2, weight, margin))
+    pairs = [replace(pair, weight=pair.weight / len(pairs)) for pair in pairs]
     return PromptPairs(asked.id, tuple(rows), tuple(words), tuple(pairs))

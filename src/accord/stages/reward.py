@@ -89,7 +89,9 @@ def reward(
     model = new_reward_model(policy.path, recipe.model, recipe.seed + (part == "judge"))
     share_trunk(start.network, model.network)
     verdicts = [r for r in comparisons.records() if isinstance(r, Comparison | Ranking)]
-    items = prompt_pairs(verdicts, start.encoder(recipe), recipe.reward.tie_weight)
+    items = prompt_pairs(
+        verdicts, start.encoder(recipe), recipe.reward.tie_weight, recipe.reward.use_strength
+    )
     train, heldout = split(items, recipe, part)
     metrics: dict[str, Any] = _train(recipe, model, train, heldout, start.pad_id, work, out)
     metrics |= _normalize(recipe, model, start, samples, train)
@@ -193,7 +195,7 @@ def evaluate_pairs(
     loss, _ = bradley_terry_loss(
         scores_B[pairs.first_N], scores_B[pairs.second_N], target_N=pairs.target_N
     )
-    decided_N = pairs.target_N == 1.0
+    decided_N = pairs.target_N > 0.5
     margins = (scores_B[pairs.first_N] - scores_B[pairs.second_N])[decided_N]
     right, count = float((margins > 0).sum() + 0.5 * (margins == 0).sum()), int(decided_N.sum())
     low, high = wilson(right, count)
@@ -223,7 +225,7 @@ def _length_signs(items: list[PromptPairs]) -> list[int]:
         item.num_words[pair.first] - item.num_words[pair.second]
         for item in items
         for pair in item.pairs
-        if pair.target == 1.0
+        if pair.target > 0.5
     )
     return [(gap > 0) - (gap < 0) for gap in gaps]
 

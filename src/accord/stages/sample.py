@@ -14,7 +14,7 @@ from accord import artifacts
 from accord.artifacts import Artifact
 from accord.config import Recipe
 from accord.engine import LocalSampler, SampledTokens, SamplingParams, host, per_token
-from accord.errors import ArtifactError
+from accord.errors import ArtifactError, ConfigError
 from accord.models.batch import TokenRow, collate
 from accord.models.load import Policy, RewardModel, load_policy, load_reward_model
 from accord.tracking import Tracker
@@ -52,6 +52,11 @@ def sample(
     if made is not None:
         return made
     work = artifacts.workspace(out, artifacts.fingerprint("samples", parents, config, recipe.seed))
+    if len(policies) > recipe.sample.num_candidates:
+        raise ConfigError(
+            f"sample.num_candidates ({recipe.sample.num_candidates}) must be at least the number "
+            f"of policies ({len(policies)}), so that each of them speaks"
+        )
     host.prepare(recipe.model.num_threads)
     asked = [p for p in prompts.records() if isinstance(p, Prompt)]
     candidates: list[list[Completion]] = [[] for _ in asked]
