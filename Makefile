@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= smollm2
+PRESET ?= tiny
 OUT ?= runs/quickstart-$(notdir $(MODEL))
 ARGS ?=
 
@@ -13,14 +14,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.accord-setup
 SMOLLM2 := $(VENV)/.accord-smollm2
-PRESET := $(if $(filter tiny,$(MODEL)),tiny,quickstart)
+CHOSEN := $(if $(filter tiny,$(MODEL)),tiny,quickstart)
 # tiny and smollm2 are what the two presets name themselves; anything else is a folder or a hub name.
 NAMED := $(if $(filter tiny smollm2,$(MODEL)),,model.name=$(MODEL))
 EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU cores)
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types docs bench-real lock clean
+.PHONY: help setup quickstart test lint types docs bench-real bench-seeds bench-kill lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,7 +46,7 @@ $(SMOLLM2): $(SETUP)
 quickstart: $(if $(filter smollm2,$(MODEL)),$(SMOLLM2),$(SETUP))  ## the whole loop: MODEL=smollm2 (default) or tiny
 	@echo "==> The whole loop on '$(MODEL)' into $(OUT): $(EXPECT)."
 	@echo "    Stop it whenever you like (Ctrl-C): the same command goes on where it stopped."
-	@$(BIN)/accord run --preset $(PRESET) --out $(OUT) $(NAMED) $(ARGS)
+	@$(BIN)/accord run --preset $(CHOSEN) --out $(OUT) $(NAMED) $(ARGS)
 
 test: $(SMOLLM2)  ## run the tests on two cores: make test ARGS="-k ppo"
 	@$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
@@ -64,6 +65,12 @@ docs: $(SETUP)  ## refresh the generated parts of the pages, build the site into
 
 bench-real: $(SMOLLM2)  ## SFT, reward model and PPO on real human data; writes docs/real-data.md
 	@$(BIN)/python benchmarks/real_preferences.py --publish $(ARGS)
+
+bench-seeds: $(SMOLLM2)  ## a preset over three seeds: make bench-seeds PRESET=tiny (default) or quickstart
+	@$(BIN)/python benchmarks/quickstart_seeds.py --preset $(PRESET) --out runs/seeds-$(PRESET) $(ARGS)
+
+bench-kill: $(SETUP)  ## kill -9 at 20 random moments of every training stage; the bits must not change
+	@$(BIN)/python benchmarks/kill_loop.py --kills 20 $(ARGS)
 
 lock: $(SETUP)  ## rewrite requirements-dev.lock from what is installed in .venv
 	@{ grep '^#' requirements-dev.lock; $(PIP) freeze --all --exclude-editable \

@@ -91,16 +91,19 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     recipe = load(None, arguments.overrides, arguments.preset)
-    rows: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        out = arguments.out / f"seed-{seed}"
+    costs: dict[int, dict[str, float]] = {}
+    for seed in arguments.seeds:  # all runs first: a child's peak memory starts at its parent's
         kept = arguments.out / f"seed-{seed}.cost.json"
         if not kept.exists():
-            cost = run(arguments.preset, seed, out, arguments.overrides)
+            cost = run(arguments.preset, seed, arguments.out / f"seed-{seed}", arguments.overrides)
             kept.write_text(json.dumps(cost))
-        cost = json.loads(kept.read_text())
-        tiny = recipe.model.name == "tiny"
-        rows += [row(out, seed, policy, cost, tiny) for policy in ("ppo", "dpo")]
+        costs[seed] = json.loads(kept.read_text())
+    tiny = recipe.model.name == "tiny"
+    rows = [
+        row(arguments.out / f"seed-{seed}", seed, policy, cost, tiny)
+        for seed, cost in costs.items()
+        for policy in ("ppo", "dpo")
+    ]
     (arguments.out / "rows.json").write_text(json.dumps(rows, indent=1))
     print(table(rows, recipe.ppo.kl_target))
 

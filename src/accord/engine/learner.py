@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from accord.config import TrainingConfig
 from accord.engine.protocols import Loss, Metrics, Outputs
 from accord.errors import NonFiniteError
 from accord.models.batch import TokenBatch, micro_batches
@@ -24,6 +25,16 @@ class AdamSettings:
     eps: float = 1e-8
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> AdamSettings:
+        """What a stage's section says."""
+        return cls(
+            (config.adam_beta1, config.adam_beta2),
+            config.adam_eps,
+            config.weight_decay,
+            config.max_grad_norm,
+        )
 
 
 class LocalLearner:

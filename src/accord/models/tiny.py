@@ -43,7 +43,7 @@ class Pretraining:
     num_layers: int = 2
     num_heads: int = 4
     mlp_size: int = 336
-    num_steps: int = 600
+    num_steps: int = 800
     batch_size: int = 24
     learning_rate: float = 4e-3
     warmup_steps: int = 20

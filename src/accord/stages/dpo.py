@@ -91,12 +91,7 @@ def _train(
     ][: config.max_steps]
     learner = LocalLearner(
         policy.network,
-        AdamSettings(
-            (config.adam_beta1, config.adam_beta2),
-            config.adam_eps,
-            config.weight_decay,
-            config.max_grad_norm,
-        ),
+        AdamSettings.of(config),
         micro_batch_tokens=config.micro_batch_tokens,
         dump_folder=work,
     )

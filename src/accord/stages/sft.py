@@ -74,12 +74,7 @@ def _train(
     num_steps = min(config.max_steps or math.inf, per_epoch * config.num_epochs)
     learner = LocalLearner(
         policy.network,
-        AdamSettings(
-            (config.adam_beta1, config.adam_beta2),
-            config.adam_eps,
-            config.weight_decay,
-            config.max_grad_norm,
-        ),
+        AdamSettings.of(config),
         micro_batch_tokens=config.micro_batch_tokens,
         dump_folder=work,
     )

@@ -109,7 +109,7 @@ class Mixture:
 
 
 RAW = Mixture(
-    right=0.70,
+    right=0.80,
     openers=(0.30, 0.10, 0.10, 0.25, 0.25),
     num_fillers=(0.35, 0.35, 0.30),
     fillers=(0.25, 0.25, 0.25, 0.25),
