@@ -39,7 +39,7 @@ def test_the_loss_starts_at_ln_2_and_margins_grow(loop, recipe_with, tmp_path, t
     assert again.manifest == made.manifest
     with pytest.raises(ArtifactError, match=r"dpo\.beta"):
         dpo(
-            recipe_with(f"model.trainable={trainable}", *layers, "dpo.beta=0.5"),
+            recipe_with(f"model.trainable={trainable}", *layers, "dpo.beta=0.25"),
             loop["sft"],
             loop["comparisons"],
             tmp_path / "dpo",

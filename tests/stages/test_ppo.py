@@ -69,7 +69,7 @@ def test_the_first_step_starts_at_the_reference(loop, recipe_with, tmp_path, tra
 
 def test_scores_land_on_the_last_response_token(loop, recipe_with, tmp_path) -> None:
     """Tricks 4 and 5, through GAE with lambda 1: the return of token t is what is still to come."""
-    recipe = recipe_with("ppo.gae_lambda=1", "ppo.missing_eos_penalty=2.5", "ppo.max_tokens=9")
+    recipe = recipe_with("ppo.gae_lambda=1", "ppo.missing_eos_penalty=2.5", "ppo.max_tokens=12")
     made = prepared(loop, recipe, tmp_path)
     rollouts, batch = made.rollouts, made.rollouts.batch
     finished = [c.finished for c in made.drawn]
