@@ -14,8 +14,9 @@ import torch
 from accord.engine import AdamSettings, LocalLearner, LocalSampler
 from accord.errors import ArtifactError, ModelError, NonFiniteError
 from accord.models.load import load_policy, save_policy
+from accord.models.network import read_values
 from accord.stages import ppo
-from accord.stages.ppo import Models, _load, _score, _train, _values, roll_out
+from accord.stages.ppo import Models, _load, _score, _train, roll_out
 from accord.types import Prompt
 
 
@@ -121,7 +122,7 @@ def test_advantages_are_white_over_what_counts(loop, recipe_with, tmp_path) -> N
 
 
 def test_the_value_of_a_state_is_the_head_one_token_earlier() -> None:
-    assert _values(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[0.0, 1.0, 2.0]]
+    assert read_values(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[0.0, 1.0, 2.0]]
 
 
 class Liking:

@@ -193,13 +193,21 @@ class ScalarNetwork(Network):
 
     def scores(self, batch: TokenBatch) -> Tensor:
         """One score a row, read at its last token (B,)."""
-        heads_BT = self.heads(batch)
-        return heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+        return read_scores(self.heads(batch), batch)
 
     def values(self, batch: TokenBatch) -> Tensor:
         """Value of the state before each token (B, T): the head one token earlier."""
-        heads_BT = self.heads(batch)
-        return torch.cat([torch.zeros_like(heads_BT[:, :1]), heads_BT[:, :-1]], dim=1)
+        return read_values(self.heads(batch))
+
+
+def read_scores(heads_BT: Tensor, batch: TokenBatch) -> Tensor:
+    """A reward model's score of each row (B,): its head at the row's last token."""
+    return heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+
+
+def read_values(heads_BT: Tensor) -> Tensor:
+    """Value of the state before each token (B, T): the head one token earlier."""
+    return torch.nn.functional.pad(heads_BT[:, :-1], (1, 0))
 
 
 def share_trunk(owner: Network, other: Network) -> bool:

@@ -20,7 +20,7 @@ from accord.gauges import diversity, kl, length, win_rate
 from accord.gauges.page import ReportContext, SampleRow, render
 from accord.models.batch import TokenRow, collate
 from accord.models.load import RewardModel, load_policy, load_reward_model
-from accord.models.network import share_trunk
+from accord.models.network import read_scores, share_trunk
 from accord.tracking import Tracker, read_metrics
 from accord.types import Completion, Prompt, Reading, Sample
 
@@ -155,7 +155,7 @@ def _answer(
         kls.append(sequence_kl(ours_BT - theirs_BT, batch.response_mask_BT).tolist())
         if judge is not None:
             heads_BT = per_token(judge.network, batch, TOKENS_AT_ONCE)
-            judged.append(heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0].tolist())
+            judged.append(read_scores(heads_BT, batch).tolist())
     scores: dict[str, list[list[float]]] = {}
     if gold is not None:
         score = worlds.get(gold).gold

@@ -56,7 +56,13 @@ from accord.models.load import (
     load_reward_model,
     save_policy,
 )
-from accord.models.network import PolicyNetwork, ScalarNetwork, share_trunk
+from accord.models.network import (
+    PolicyNetwork,
+    ScalarNetwork,
+    read_scores,
+    read_values,
+    share_trunk,
+)
 from accord.tracking import Tracker
 from accord.types import Prompt
 
@@ -222,12 +228,12 @@ def _score(
     logprobs_BT = learner.forward(batch)
     ref_logprobs_BT = per_token(models.reference, batch, budget, config.temperature)
     heads_BT = per_token(models.reward.network, batch, budget)
-    raw_B = heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    raw_B = read_scores(heads_BT, batch)
     finished_B = torch.tensor([c.finished for c in drawn])
     scores_B = raw_B if config.score_clip is None else clip_scores(raw_B, config.score_clip)
     if config.missing_eos_penalty is not None:
         scores_B = apply_missing_eos_penalty(scores_B, finished_B, config.missing_eos_penalty)
-    values_BT = _values(value_learner.forward(batch))
+    values_BT = read_values(value_learner.forward(batch))
     log_ratio_BT = torch.where(mask_BT, logprobs_BT - ref_logprobs_BT, 0.0)
     rewards_BT = shaped_rewards(scores_B, log_ratio_BT, mask_BT, kl_coef)
     if config.whiten_rewards:
@@ -309,18 +315,13 @@ def _value_loss(
     outputs: Outputs, batch: TokenBatch, *, value_clip_range: float, denominator: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
     return ppo_value_loss(
-        _values(outputs.per_token_BT),
+        read_values(outputs.per_token_BT),
         batch.tensors["old_values_BT"],
         batch.tensors["returns_BT"],
         batch.response_mask_BT,
         value_clip_range,
         denominator,
     )
-
-
-def _values(heads_BT: Tensor) -> Tensor:
-    """Value of the state before each token: the head one token earlier."""
-    return torch.nn.functional.pad(heads_BT[:, :-1], (1, 0))
 
 
 def _kl_control(config: PPOConfig, kl_coef: float | None = None) -> AdaptiveKL | FixedKL:

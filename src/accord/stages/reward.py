@@ -39,7 +39,7 @@ from accord.models.load import (
     new_reward_model,
     save_reward_model,
 )
-from accord.models.network import share_trunk
+from accord.models.network import read_scores, share_trunk
 from accord.models.pairs import PairIndex, PromptPairs, collate_pairs, prompt_pairs
 from accord.models.trunk_cache import TrunkCache
 from accord.tracking import Tracker
@@ -160,7 +160,7 @@ def _train(
 def _loss(
     outputs: Outputs, batch: TokenBatch, *, pairs: PairIndex, recipe_reward: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    scores_B = outputs.per_token_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    scores_B = read_scores(outputs.per_token_BT, batch)
     here = pairs.within(batch.row_B)
     return bradley_terry_loss(
         scores_B[here.first_N],
@@ -186,7 +186,7 @@ def evaluate_pairs(
     The baseline scores by length alone, in the direction that is right more often on ``train``.
     """
     batch, pairs = collate_pairs(heldout, pad_id)
-    scores_B = learner.forward(with_trunk(batch)).gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    scores_B = read_scores(learner.forward(with_trunk(batch)), batch)
     loss, _ = bradley_terry_loss(
         scores_B[pairs.first_N], scores_B[pairs.second_N], target_N=pairs.target_N
     )
@@ -248,7 +248,7 @@ def _normalize(
         batch.input_ids_BT, batch.lengths_B, batch.response_mask_BT, batch.row_B, batch.row_B
     )
     heads_BT = per_token(model.network, batch, recipe.reward.micro_batch_tokens)
-    scores_B = heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    scores_B = read_scores(heads_BT, batch)
     mean, std = float(scores_B.mean()), float(scores_B.std(correction=0))
     model.network.set_normalization(mean, std if std > 0 else 1.0)
     return {"score_mean": mean, "score_std": std}

@@ -17,6 +17,7 @@ from accord.engine import LocalSampler, SampledTokens, SamplingParams, host, per
 from accord.errors import ArtifactError, ConfigError
 from accord.models.batch import TokenRow, collate
 from accord.models.load import Policy, RewardModel, load_policy, load_reward_model
+from accord.models.network import read_scores
 from accord.tracking import Tracker
 from accord.types import Completion, Prompt, Sample, from_dict
 
@@ -139,7 +140,7 @@ def _draw(
         rows = [TokenRow(prompt, c.tokens) for c in completions]
         batch = collate(rows, policy.pad_id)
         heads_BT = per_token(judge.network, batch, 4096)
-        scores = heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0].tolist()
+        scores = read_scores(heads_BT, batch).tolist()
         best.append(
             [
                 max(zip(scores[k::num_candidates], completions[k::num_candidates], strict=True),
