@@ -65,7 +65,9 @@ def config(section: str) -> str:
     return "\n".join(rows)
 
 
-SECTIONS = {"model", "data", "sft", "sample", "collect", "reward", "ppo", "dpo", "evaluate"}
+SECTIONS = {
+    "model", "data", "sft", "sample", "collect", "studio", "reward", "ppo", "dpo", "evaluate",
+}  # fmt: skip
 
 
 def type_name(annotation: Any) -> str:

@@ -48,7 +48,8 @@ def _shown(recipe: Recipe) -> str:
 
 def test_every_section_is_frozen_strict_and_documented() -> None:
     assert list(SECTIONS) == [
-        *("model", "data", "sft", "sample", "collect", "reward", "ppo", "dpo", "evaluate")
+        *("model", "data", "sft", "sample", "collect", "studio"),
+        *("reward", "ppo", "dpo", "evaluate"),
     ]
     everything: dict[str, type[Section]] = {**SECTIONS, "recipe": Recipe}
     for name, section in everything.items():
@@ -285,6 +286,21 @@ def test_every_misspelt_field_is_recognised(tmp_path: Path) -> None:
             "collect:\n  pairs_per_prompt: 7\n",
             ":2: collect.pairs_per_prompt (7) is more than the 6",
         ),
+        ("studio:\n  port: 65536\n", ":2: studio.port must be less than or equal to 65535"),
+        ("studio:\n  calibration_share: 1.1\n", ":2: studio.calibration_share must be less than"),
+        (
+            "studio:\n  task: rank\n  purpose: head_to_head\n",
+            ":3: studio: purpose: head_to_head needs task: compare, not rank",
+        ),
+        ("studio:\n  generator: openai\n", ":2: studio: generator: openai needs generator_url"),
+        (
+            "studio:\n  generator_url: http://localhost/v1\n",
+            ":2: studio: generator_url is only used with generator: openai",
+        ),
+        (
+            "studio: {generator: openai, generator_model: m, generator_url: 'file:///x'}\n",
+            ":1: studio: generator_url must start with http:// or https://",
+        ),
     ],
 )
 def test_checks_across_fields(tmp_path: Path, text: str, expected: str) -> None:
@@ -301,6 +317,9 @@ def test_checks_across_fields(tmp_path: Path, text: str, expected: str) -> None:
         "reward:\n  heldout_fraction: 0\n  early_stop_patience: null\n  normalize_samples: 0\n",
         "collect:\n  careless: 0.5\n  left_click: 0.5\n  pairs_per_prompt: 6\n",
         "ppo:\n  missing_eos_penalty: null\n  kl_coef: 0\n",
+        "studio: {generator: openai, generator_model: m, generator_url: 'http://127.0.0.1:1/v1'}\n",
+        "studio:\n  purpose: head_to_head\n",
+        "collect:\n  raters: studio\n",
     ],
 )
 def test_what_just_fits_is_accepted(tmp_path: Path, text: str) -> None:

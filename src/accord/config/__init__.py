@@ -9,6 +9,7 @@ from accord.config.sections import (
     EvaluateConfig,
     ModelConfig,
     SampleConfig,
+    StudioConfig,
 )
 from accord.config.training import (
     DPOConfig,
@@ -30,6 +31,7 @@ __all__ = [
     "SFTConfig",
     "SampleConfig",
     "Section",
+    "StudioConfig",
     "TrainingConfig",
     "dump",
     "explain",

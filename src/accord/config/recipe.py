@@ -13,6 +13,7 @@ from accord.config.sections import (
     EvaluateConfig,
     ModelConfig,
     SampleConfig,
+    StudioConfig,
 )
 from accord.config.training import DPOConfig, PPOConfig, RewardConfig, SFTConfig
 
@@ -48,6 +49,9 @@ class Recipe(Section):
 
     collect: CollectConfig = CollectConfig()
     """Raters and their comparisons."""
+
+    studio: StudioConfig = StudioConfig()
+    """The round that people judge, when `collect.raters` is `studio`."""
 
     reward: RewardConfig = RewardConfig()
     """Reward model."""

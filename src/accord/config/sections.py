@@ -1,4 +1,4 @@
-"""The sections of a recipe that do not train: model, data, sample, collect and evaluate."""
+"""The sections of a recipe that do not train: model, data, sample, collect, studio and evaluate."""
 
 from __future__ import annotations
 
@@ -158,12 +158,16 @@ class SampleConfig(Section):
 class CollectConfig(Section):
     """Who compares the candidates. Simulated raters have a known truth and, if asked, known faults.
 
+    People judge in the studio (section ``studio``): then only ``raters``, ``pairs_per_prompt`` and
+    ``judge_fraction`` count here.
+
     A simulated rater sees gold score + biases and prefers a to b with the Bradley-Terry
     probability 1 / (1 + exp(-(seen_a - seen_b) / rater_temperature)).
     """
 
-    raters: Literal["simulated"] = "simulated"
-    """Who judges. `simulated`: raters that follow a gold score."""
+    raters: Literal["simulated", "studio"] = "simulated"
+    """Who judges. `simulated`: raters that follow a gold score. `studio`: people, in the web
+    application that the section `studio` describes; the run goes on when their round is frozen."""
 
     num_raters: Count = 4
     """Number of simulated raters that share the work."""
@@ -221,6 +225,112 @@ class CollectConfig(Section):
             "a ranking orders all candidates",
             "pairs_per_prompt",
             "layout",
+        )
+        return self
+
+
+class StudioConfig(Section):
+    """The round that people judge in the studio, where it is served, and how it is frozen."""
+
+    task: Literal["compare", "rank", "chat", "demonstrate"] = "compare"
+    """What people do. `compare`: choose between two answers. `rank`: order all K. `chat`: talk with
+    the model and choose between two answers a turn (Bai et al. 2022). `demonstrate`: write the
+    ideal answer."""
+
+    purpose: Literal["train", "head_to_head"] = "train"
+    """`train`: the labels become training data. `head_to_head`: a blind comparison of the policies
+    in the run's report, scored beside the reward model's own prediction."""
+
+    task_schema: Name | None = None
+    """The questions on the screen: a preset (`hh`, `instructgpt`, `stiennon`, `christiano-text`) or
+    the path of a YAML file. None: `instructgpt` to rank, `hh` for all else."""
+
+    project: Name = "accord"
+    """Project that the round belongs to; its rounds share the event log and the guideline."""
+
+    name: Name = "round 1"
+    """Name of the round. The same name again goes on with that round."""
+
+    guideline: Name | None = None
+    """Markdown file with the instructions that raters read and acknowledge. None: a short text."""
+
+    overlap: Count = 1
+    """Raters per item. Most of the papers' comparisons have one (Ouyang et al. 2022)."""
+
+    calibration_share: Share = 0.15
+    """Share of the items that three raters judge, so that agreement can be measured: 10-20 % in
+    Stiennon et al. 2020, appendix C."""
+
+    checks: Name | None = None
+    """JSON-lines file of items with a known answer: gold, attention, training and anchor items.
+    None: the round has none, and `gold_share` and `anchor_share` do nothing."""
+
+    gold_share: Share = 0.05
+    """Share of a rater's tasks that have a known answer. Raters cannot tell them apart."""
+
+    anchor_share: Share = 0.05
+    """Share of a rater's tasks that come again in each batch, to see whether judgment drifts."""
+
+    escalate_spread: Count | None = None
+    """Ask two more raters when strengths on one item lie this many steps apart. None: never."""
+
+    budget: Count | None = None
+    """Judgments wanted; at this number the round is done. None: all items, `overlap` times."""
+
+    show_draft: bool = False
+    """To demonstrate: show the model's answer as a draft, and record whether it was used."""
+
+    host: Name = "127.0.0.1"
+    """Address to listen on. Raters on other machines need `0.0.0.0`, behind a TLS proxy."""
+
+    port: int = Field(default=8765, ge=0, le=65535)
+    """Port to listen on. 0: any that is free."""
+
+    database: Name | None = None
+    """Where everything is kept: the path of a SQLite file, or a `postgresql+psycopg://` address.
+    None: `studio.db` in the run's folder."""
+
+    generator: Literal["accord", "openai"] = "accord"
+    """Who answers in a chat and writes drafts. `accord`: its own sampler, in a second process.
+    `openai`: a server that speaks the OpenAI protocol (vLLM, llama.cpp, Ollama)."""
+
+    generator_url: Name | None = None
+    """Base address of that server, such as `http://127.0.0.1:8000/v1`; only with `openai`."""
+
+    generator_model: Name | None = None
+    """The model that answers: a policy folder or hub name, or a name on the server. None: the
+    run's SFT policy."""
+
+    weights: Literal["none", "quality"] = "none"
+    """`quality`: each label weighs as its rater's estimated reliability says. `none`: all alike."""
+
+    aggregate: Literal["none", "majority", "soft"] = "none"
+    """Several labels of one item stay apart (`none`), become the majority's, or one label with the
+    share of each side (`soft`)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(
+            self.purpose == "train" or self.task == "compare",
+            f"purpose: head_to_head needs task: compare, not {self.task}",
+            "purpose",
+            "task",
+        )
+        server = self.generator == "openai"
+        require(
+            not server or bool(self.generator_url and self.generator_model),
+            "generator: openai needs generator_url and generator_model",
+            "generator",
+        )
+        require(
+            server or self.generator_url is None,
+            "generator_url is only used with generator: openai",
+            "generator_url",
+        )
+        require(
+            self.generator_url is None or self.generator_url.startswith(("http://", "https://")),
+            f"generator_url must start with http:// or https://, not {self.generator_url!r}",
+            "generator_url",
         )
         return self
 

@@ -1,0 +1,222 @@
+"""The lead's charts as SVG text made on the server: no script, no style attribute, no library.
+
+Colours and fonts come from ``/static/lead.css`` by class, so that a strict content security policy
+holds and light and dark follow the page. Every text is escaped on its way in. What a chart shows is
+also in its ``aria-label`` or in a table beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+ROW = 30
+LABEL, VALUE, MARGIN = 210, 150, 8
+WIDTH = 720
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its interval; ``value`` None where it is not defined, ``note`` then says why.
+
+    ``low`` and ``high`` are None where the interval is unknown. ``num`` counts what it rests on.
+    """
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    num: int = 0
+    note: str = ""
+    flag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The range of a chart, a shaded band in it (or None) and a dashed guide (or None)."""
+
+    low: float = 0.0
+    high: float = 1.0
+    band: tuple[float, float] | None = None
+    guide: float | None = None
+    percent: bool = True
+
+
+def figure(value: float | None, percent: bool = True) -> str:
+    """A number as the pages write it: 72 %, 0.45, or an en dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{100 * value:.0f} %" if percent else f"{value:.2f}"
+    return text.replace("-", "−")
+
+
+def interval(estimate: Estimate, percent: bool = True) -> str:
+    """``72 % (68 to 76)``, or why there is no figure."""
+    if estimate.value is None or not math.isfinite(estimate.value):
+        return estimate.note or "–"
+    text = figure(estimate.value, percent)
+    if estimate.low is None or estimate.high is None:
+        return text
+    low, high = figure(estimate.low, percent), figure(estimate.high, percent)
+    return f"{text} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+
+
+def intervals(title: str, estimates: Sequence[Estimate], axis: Axis) -> Markup:
+    """Rows of a dot with its whiskers on one axis: label, picture, figure.
+
+    Args:
+        title: what a screen reader hears first.
+        estimates: one row each; flagged ones are drawn in the warning colour.
+        axis: range, band and guide, in the unit of the values.
+    """
+    height = ROW * len(estimates) + 26
+    spoken = "; ".join(f"{e.label}: {interval(e, axis.percent)}" for e in estimates)
+    parts = [
+        f'<svg class="chart intervals" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(f"{title}. {spoken}")}">'
+    ]
+    bottom = ROW * len(estimates) + 4
+    if axis.band is not None:
+        left, right = _x(axis.band[0], axis), _x(axis.band[1], axis)
+        parts.append(
+            f'<rect class="band" x="{left:.1f}" y="0" width="{right - left:.1f}" '
+            f'height="{bottom}"/>'
+        )
+    if axis.guide is not None:
+        parts.append(f'<path class="guide" d="M{_x(axis.guide, axis):.1f} 0V{bottom}"/>')
+    parts += [_row(i, estimate, axis) for i, estimate in enumerate(estimates)]
+    parts.append(_scale(axis, bottom))
+    return Markup("".join(parts) + "</svg>")
+
+
+def _x(value: float, axis: Axis) -> float:
+    share = (value - axis.low) / (axis.high - axis.low)
+    return LABEL + min(max(share, 0.0), 1.0) * (WIDTH - LABEL - VALUE)
+
+
+def _row(number: int, estimate: Estimate, axis: Axis) -> str:
+    y = ROW * number + ROW / 2
+    tone = " flag" if estimate.flag else ""
+    parts = [
+        f'<g class="estimate{tone}"><title>{escape(estimate.label)}: '
+        f"{escape(interval(estimate, axis.percent))}, from {estimate.num:,}</title>"
+        f'<text class="end ink" x="{LABEL - 12}" y="{y + 4:.1f}">{escape(_short(estimate.label))}'
+        "</text>"
+    ]
+    if estimate.value is not None and math.isfinite(estimate.value):
+        if estimate.low is not None and estimate.high is not None:
+            low, high = _x(estimate.low, axis), _x(estimate.high, axis)
+            parts.append(
+                f'<path class="whisker" d="M{low:.1f} {y:.1f}H{high:.1f}M{low:.1f} {y - 4:.1f}v8'
+                f'M{high:.1f} {y - 4:.1f}v8"/>'
+            )
+        parts.append(f'<circle cx="{_x(estimate.value, axis):.1f}" cy="{y:.1f}" r="4.5"/>')
+        said = interval(estimate, axis.percent)
+    else:
+        said = "no figure yet"
+    parts.append(f'<text x="{WIDTH - VALUE + 12}" y="{y + 4:.1f}">{escape(said)}</text></g>')
+    return "".join(parts)
+
+
+def _short(label: str, limit: int = 28) -> str:
+    return label if len(label) <= limit else label[: limit - 1] + "…"
+
+
+def _scale(axis: Axis, bottom: float) -> str:
+    marks = [axis.low, axis.high]
+    marks += [axis.guide] if axis.guide is not None else []
+    marks += list(axis.band or ())
+    shown: list[float] = []
+    parts = [f'<path class="frame" d="M{LABEL} {bottom}H{WIDTH - VALUE}"/>']
+    for mark in marks:
+        if any(abs(_x(mark, axis) - x) < 34 for x in shown):
+            continue
+        shown.append(_x(mark, axis))
+        parts.append(
+            f'<text class="mid" x="{shown[-1]:.1f}" y="{bottom + 17}">'
+            f"{escape(figure(mark, axis.percent))}</text>"
+        )
+    return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One batch of a chart over time: label, value (None: nothing then) and whether it is out."""
+
+    label: str
+    value: float | None
+    out: bool = False
+
+
+def control_chart(title: str, points: Sequence[Point], middle: float, band: float) -> Markup:
+    """Values by batch with a centre line and control limits at ``middle`` +- ``band``.
+
+    A point marked ``out`` is drawn in the warning colour. Values are shares in 0..1.
+    """
+    width, height, left, top = WIDTH, 180, 52, 12
+    values = [p.value for p in points if p.value is not None]
+    low = max(0.0, min([middle - band, *values]) - 0.05)
+    high = min(1.0, max([middle + band, *values]) + 0.05)
+    span = (high - low) or 1.0
+
+    def y(value: float) -> float:
+        return top + (high - min(max(value, low), high)) / span * (height - top - 26)
+
+    def x(number: int) -> float:
+        return left + (number + 0.5) * (width - left - 8) / max(len(points), 1)
+
+    drawn = [(x(i), y(p.value), p) for i, p in enumerate(points) if p.value is not None]
+    path = "".join(f"{'L' if i else 'M'}{px:.1f} {py:.1f}" for i, (px, py, _) in enumerate(drawn))
+    spoken = "; ".join(
+        f"{p.label}: {figure(p.value)}{' (outside the limits)' if p.out else ''}" for p in points
+    )
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(f"{title}. {spoken}")}">',
+        f'<rect class="band" x="{left}" y="{y(middle + band):.1f}" width="{width - left - 8}" '
+        f'height="{y(middle - band) - y(middle + band):.1f}"/>',
+        f'<path class="guide" d="M{left} {y(middle):.1f}H{width - 8}"/>',
+        f'<text class="end" x="{left - 8}" y="{y(middle) + 4:.1f}">{escape(figure(middle))}</text>',
+        f'<path class="curve" d="{path}"/>',
+    ]
+    every = max(1, len(points) // 8)
+    for i, (px, py, point) in enumerate(drawn):
+        tone = "dot flag" if point.out else "dot"
+        parts.append(
+            f'<circle class="{tone}" cx="{px:.1f}" cy="{py:.1f}" r="4.5"><title>'
+            f"{escape(point.label)}: {escape(figure(point.value))}</title></circle>"
+        )
+        if i % every == 0:
+            parts.append(
+                f'<text class="mid" x="{px:.1f}" y="{height - 8}">{escape(point.label)}</text>'
+            )
+    return Markup("".join(parts) + "</svg>")
+
+
+def bars(title: str, heights: Sequence[tuple[str, float]], unit: str = "") -> Markup:
+    """Counts as upright bars with their first and last label, such as judgments per hour."""
+    width, height, base = WIDTH, 110, 88
+    most = max((value for _, value in heights), default=0.0) or 1.0
+    step = width / max(len(heights), 1)
+    spoken = "; ".join(f"{label}: {value:g} {unit}".rstrip() for label, value in heights)
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(f"{title}. {spoken}")}">'
+    ]
+    for i, (label, value) in enumerate(heights):
+        tall = value / most * (base - 8)
+        parts.append(
+            f'<rect class="bar" x="{i * step + 1:.1f}" y="{base - tall:.1f}" '
+            f'width="{max(step - 2, 1):.1f}" height="{tall:.1f}" rx="1.5"><title>'
+            f"{escape(label)}: {value:g} {escape(unit)}</title></rect>"
+        )
+    parts.append(f'<path class="frame" d="M0 {base}H{width}"/>')
+    if heights:
+        parts.append(
+            f'<text x="0" y="{height - 6}">{escape(heights[0][0])}</text>'
+            f'<text class="end" x="{width}" y="{height - 6}">{escape(heights[-1][0])}</text>'
+        )
+    return Markup("".join(parts) + "</svg>")
