@@ -80,7 +80,7 @@ class GeneratorConfig(Section):
     """CPU threads for torch. None: torch's choice, the number of cores."""
 
     niceness: CountOrZero = 5
-    """How far the worker steps back for other processes, so that pages stay quick. 0: not at all."""
+    """How far the worker steps back for other processes, so that pages stay quick. 0: not a bit."""
 
     silence_seconds: Positive = 120.0
     """A worker that shows no sign of life for so long is ended and started again."""

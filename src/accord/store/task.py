@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accord.config.fields import Count, CountOrZero, Name, Section, Share, require
+from accord.config.generators import Speech
 from accord.config.tree import Layer, parse, read
 from accord.errors import ConfigError, DataError
 
@@ -170,6 +171,14 @@ class RoundSettings(Section):
 
     show_draft: bool = False
     """Demonstrations: whether the model's draft is shown. Its use is recorded."""
+
+    policies: tuple[Name, ...] = ()
+    """Names, in the studio's configuration, of the policies that answer in a chat or draft a
+    demonstration. One: both answers are its own. More: each answer has its own writer, drawn by
+    the seed. Raters never see these names."""
+
+    speech: Speech = Speech()
+    """How these answers are drawn."""
 
 
 class _Body(BaseModel):
