@@ -48,6 +48,8 @@ COMPARISON = st.builds(
     rater=TEXT,
     guideline=TEXT,
     id=TEXT,
+    weight=st.none() | st.floats(0, 9),
+    soft_label=SURE,
 )
 RANKING = st.lists(st.tuples(COMPLETION, st.integers(0, 3)), min_size=2, max_size=5).flatmap(
     lambda ranked: st.builds(
@@ -59,6 +61,7 @@ RANKING = st.lists(st.tuples(COMPLETION, st.integers(0, 3)), min_size=2, max_siz
         rater=TEXT,
         guideline=TEXT,
         id=TEXT,
+        weight=st.none() | st.floats(0, 9),
     )
 )
 READING = st.builds(
@@ -110,14 +113,16 @@ def test_a_reading_without_a_value_is_null_in_json(reading: Reading) -> None:
 @settings(max_examples=50, deadline=None)
 def test_swapping_exchanges_the_sides_and_keeps_the_winner(verdict: Comparison) -> None:
     swapped = verdict.swap()
-    assert swapped.swap() == verdict
+    assert replace(swapped.swap(), soft_label=verdict.soft_label) == verdict
+    if verdict.soft_label is not None:
+        assert swapped.soft_label == 1 - verdict.soft_label
     assert (swapped.a, swapped.b) == (verdict.b, verdict.a)
 
     def winner(c: Comparison) -> Completion | str:
         return {"a": c.a, "b": c.b}.get(c.choice, c.choice)
 
     assert winner(swapped) == winner(verdict)
-    kept = {"prompt", "strength", "margin", "rater", "guideline", "id"}
+    kept = {"prompt", "strength", "margin", "rater", "guideline", "id", "weight"}
     assert all(asdict(swapped)[name] == asdict(verdict)[name] for name in kept)
 
 
@@ -132,8 +137,9 @@ def test_a_ranking_is_all_its_pairs(ranking: Ranking) -> None:
         assert (pair.a, pair.b) == (ranking.completions[i], ranking.completions[j])
         better = ranking.ranks[j] - ranking.ranks[i]  # rank 0 is best
         assert {"a": 1, "tie": 0, "b": -1}[pair.choice] == (better > 0) - (better < 0)
-        assert (pair.prompt, pair.strength, pair.rater, pair.guideline) == (
+        assert (pair.prompt, pair.weight, pair.strength, pair.rater, pair.guideline) == (
             ranking.prompt,
+            ranking.weight,
             ranking.strength,
             ranking.rater,
             ranking.guideline,
@@ -180,6 +186,16 @@ def test_nouns_are_frozen(noun: type) -> None:
 def test_what_a_noun_does_not_have_is_an_error(row: dict, error: type[Exception]) -> None:
     with pytest.raises(error):
         from_dict(row)
+
+
+def test_a_weight_and_a_soft_label_nobody_gave_are_not_written() -> None:
+    verdict = Comparison(ASKED, Completion("x"), Completion("y"), "a")
+    assert to_dict(verdict).keys().isdisjoint({"weight", "soft_label"})
+    given = to_dict(replace(verdict, weight=0.0, soft_label=0.5))
+    assert (given["weight"], given["soft_label"]) == (0.0, 0.5)
+    ranking = Ranking(ASKED, (Completion("x"), Completion("y")), (0, 1))
+    assert "weight" not in to_dict(ranking)
+    assert to_dict(replace(ranking, weight=2.0))["weight"] == 2.0
 
 
 def test_what_has_a_default_may_be_left_out() -> None:

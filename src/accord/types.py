@@ -76,7 +76,9 @@ class Comparison:
     """A rater's verdict on two completions of one prompt.
 
     ``strength`` in [0, 1] says how sure the rater was (None: not asked); ``margin`` is an explicit
-    reward margin that came with the data (Llama 2, section 3.2.2).
+    reward margin that came with the data (Llama 2, section 3.2.2). ``weight`` >= 0 is how much the
+    verdict counts beside others (None: 1). ``soft_label`` in [0, 1] is the probability that ``a``
+    is better, as several raters' verdicts give it (None: what ``choice`` and ``strength`` say).
     """
 
     prompt: Prompt
@@ -88,18 +90,22 @@ class Comparison:
     rater: str = ""
     guideline: str = ""
     id: str = ""
+    weight: float | None = None
+    soft_label: float | None = None
 
     def swap(self) -> Comparison:
         """The same verdict with the two sides exchanged."""
         swapped: dict[Choice, Choice] = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
-        return replace(self, a=self.b, b=self.a, choice=swapped[self.choice])
+        soft = None if self.soft_label is None else 1 - self.soft_label
+        return replace(self, a=self.b, b=self.a, choice=swapped[self.choice], soft_label=soft)
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """A rater's ranking of K >= 2 completions of one prompt.
 
-    ``ranks[i]`` belongs to ``completions[i]``; 0 is best and equal ranks are ties.
+    ``ranks[i]`` belongs to ``completions[i]``; 0 is best and equal ranks are ties. ``weight`` >= 0
+    is how much the ranking counts beside others (None: 1); its pairs carry it.
     """
 
     prompt: Prompt
@@ -109,6 +115,7 @@ class Ranking:
     rater: str = ""
     guideline: str = ""
     id: str = ""
+    weight: float | None = None
 
     def pairs(self) -> list[Comparison]:
         """All C(K, 2) comparisons the ranking implies (Ouyang et al. 2022, section 3.5)."""
@@ -131,6 +138,7 @@ class Ranking:
                     rater=self.rater,
                     guideline=self.guideline,
                     id=f"{self.id}:{i}-{j}",
+                    weight=self.weight,
                 )
             )
         return comparisons
@@ -165,9 +173,13 @@ Record: TypeAlias = Prompt | Demonstration | Sample | Comparison | Ranking | Lab
 def to_dict(record: Record) -> dict[str, Any]:
     """A JSON-ready dictionary with a ``type`` key; the inverse of :func:`from_dict`.
 
-    JSON has no NaN: a reading without a value has ``null`` there.
+    JSON has no NaN: a reading without a value has ``null`` there. A weight or a soft label that
+    nobody gave is left out.
     """
     row = {"type": type(record).__name__.lower(), **asdict(record)}
+    for name in ("weight", "soft_label"):
+        if name in row and row[name] is None:
+            del row[name]
     if isinstance(record, Reading) and math.isnan(record.value):
         row["value"] = None
     return row

@@ -244,6 +244,44 @@ def test_swapping_a_dpo_pair_flips_its_loss():
     torch.testing.assert_close(half, flipped_half)
 
 
+def test_a_soft_dpo_pair_is_the_mixture_of_both_hard_ones():
+    rows = logprobs()
+    swapped = dict(zip(rows, [list(rows.values())[i] for i in (1, 0, 3, 2)], strict=True))
+    count = len(rows["policy_chosen_N"])
+    target_N = torch.full((count,), 0.8, dtype=torch.float64)
+    soft, metrics = dpo_loss(**rows, beta=0.2, target_N=target_N)
+    loss, hard = dpo_loss(**rows, beta=0.2)
+    flipped, _ = dpo_loss(**swapped, beta=0.2)
+    assert soft.item() == pytest.approx(0.8 * loss.item() + 0.2 * flipped.item())
+    right = hard["dpo/accuracy"].item()
+    assert metrics["dpo/accuracy"].item() == pytest.approx(0.8 * right + 0.2 * (1 - right))
+
+
+def test_a_dpo_pair_of_weight_two_counts_as_two():
+    rows = logprobs(3)
+    twice = {name: torch.cat([x, x[:1]]) for name, x in rows.items()}
+    weight_N = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)
+    loss, metrics = dpo_loss(**rows, beta=0.2, label_smoothing=0.1, weight_N=weight_N)
+    again, others = dpo_loss(**twice, beta=0.2, label_smoothing=0.1)
+    assert loss.item() == pytest.approx(again.item())
+    assert {k: v.item() for k, v in metrics.items()} == pytest.approx(
+        {k: v.item() for k, v in others.items()}
+    )
+
+
+def test_targets_and_weights_of_one_change_not_one_bit():
+    rows = {name: x.float().requires_grad_() for name, x in logprobs(40).items()}
+    ones_N = torch.ones(40)
+    given, _ = dpo_loss(**rows, beta=0.1, label_smoothing=0.1, target_N=ones_N, weight_N=ones_N)
+    chosen_N = 0.1 * (rows["policy_chosen_N"] - rows["ref_chosen_N"].detach())
+    margin_N = chosen_N - 0.1 * (rows["policy_rejected_N"] - rows["ref_rejected_N"].detach())
+    softplus = torch.nn.functional.softplus
+    plain = (0.9 * softplus(-margin_N) + 0.1 * softplus(margin_N)).sum() / 40
+    assert torch.equal(given, plain)
+    gradients = [torch.autograd.grad(x, rows["policy_chosen_N"])[0] for x in (given, plain)]
+    assert torch.equal(*gradients)
+
+
 def test_dpo_micro_batches_add_up(adds_up):
     adds_up(functools.partial(dpo_loss, beta=0.1, label_smoothing=0.1), logprobs(), 7)
 

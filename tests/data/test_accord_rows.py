@@ -49,6 +49,7 @@ def ranking(count: int) -> st.SearchStrategy[Ranking]:
         st.text(),
         st.text(),
         st.text(),
+        st.none() | st.floats(0, 9),
     )
 
 
@@ -63,6 +64,8 @@ comparisons = st.builds(
     st.text(),
     st.text(),
     st.text(),
+    st.none() | st.floats(0, 9),
+    strengths,
 ).filter(lambda c: c.a.text != c.b.text)
 records: st.SearchStrategy[Record] = st.one_of(
     prompts,
@@ -118,6 +121,10 @@ def pair(**changes: Any) -> dict[str, Any]:
         (pair(a={"text": "No"}), "identical pair"),
         (pair(choice="left"), "out of range: 'choice' is 'left'"),
         (pair(strength=2), "out of range: 'strength'"),
+        (pair(weight=-1), "out of range: 'weight' is -1"),
+        (pair(weight="2"), "wrong type: 'weight'"),
+        (pair(soft_label=1.5), "out of range: 'soft_label' is 1.5, not in 0 to 1"),
+        (ranked(weight=-0.5), "out of range: 'weight'"),
         (pair(margin="2"), "wrong type: 'margin'"),
         (pair(rater=1), "wrong type: 'rater'"),
         (pair(id=1), "wrong type: 'id'"),

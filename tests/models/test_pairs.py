@@ -135,3 +135,35 @@ def test_a_prompts_pairs_share_one_weight_and_strength_becomes_the_target(
     (item,) = prompt_pairs(verdicts, encoder, 0.5, use_strength=True)
     assert [pair.target for pair in item.pairs] == [0.75, 1.0, 0.5]
     assert [pair.weight for pair in item.pairs] == pytest.approx([1 / 3, 1 / 3, 1 / 6])
+
+
+def test_a_verdicts_own_weight_multiplies_and_zero_leaves_it_out(encoder: Encoder) -> None:
+    verdicts = [
+        Comparison(prompt(), GOOD, BAD, "a", weight=0.5),
+        Comparison(prompt(), GOOD, FAIR, "tie", weight=2.0),
+        Comparison(prompt(), FAIR, BAD, "a"),
+    ]
+    (item,) = prompt_pairs(verdicts, encoder, 0.25)
+    assert [pair.weight for pair in item.pairs] == pytest.approx([0.5 / 3, 0.5 / 3, 1 / 3])
+    assert [pair.verdict_weight for pair in item.pairs] == [0.5, 2.0, 1.0]
+    _, pairs = collate_pairs([item], pad_id=0)
+    assert pairs.verdict_weight_N.tolist() == [0.5, 2.0, 1.0]
+    assert prompt_pairs([replace(verdicts[0], weight=0.0)], encoder, 0.25) == []
+    (whole,) = prompt_pairs([Ranking(prompt(), (GOOD, BAD), (0, 1), weight=0.5)], encoder, 0.25)
+    assert whole.pairs[0].weight == 0.5
+
+
+@pytest.mark.parametrize(
+    ("choice", "soft", "winner", "target"),
+    [("a", 0.75, GOOD, 0.75), ("b", 0.25, BAD, 0.75), ("tie", 0.5, GOOD, 0.5), ("a", 0, BAD, 1)],
+)
+def test_a_soft_label_is_the_target_and_says_who_is_first(
+    encoder: Encoder, choice, soft: float, winner: Completion, target: float
+) -> None:
+    verdict = Comparison(prompt(), GOOD, BAD, choice, strength=0.1, soft_label=soft)
+    for side in (verdict, verdict.swap()):
+        (item,) = prompt_pairs([side], encoder, 1.0, use_strength=True)
+        (pair,) = item.pairs
+        assert pair.target == target
+        if target > 0.5:
+            assert item.rows[pair.first].response == encoder.row([], winner).response

@@ -82,11 +82,14 @@ def dpo_loss(
     beta: float,
     label_smoothing: float = 0.0,
     denominator: float | Tensor | None = None,
+    target_N: Tensor | None = None,
+    weight_N: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean of -(1 - e) log s(beta h) - e log s(-beta h), h the difference of the log-ratios.
 
     Rafailov et al. 2023, equation 7; e > 0 is the conservative DPO of Mitchell 2023. Gradients do
-    not flow to the reference.
+    not flow to the reference. With targets p it is the mean of p times that, plus (1 - p) times the
+    same of the exchanged pair.
 
     Args:
         policy_chosen_N: log-probability (nats) of the preferred completion, summed over its tokens.
@@ -95,33 +98,43 @@ def dpo_loss(
         ref_rejected_N: the other under the reference.
         beta: strength of the implied KL penalty, in score units per nat.
         label_smoothing: probability e, in [0, 0.5], that a label is wrong.
-        denominator: what sums are divided by; default: N.
+        denominator: what sums are divided by; default: the sum of the weights.
+        target_N: probability p that the chosen one is better; default 1.
+        weight_N: weight of each pair; default 1.
 
     Returns:
-        The loss, and detached scalars ``dpo/loss``, ``dpo/accuracy`` (equal rewards count half),
-        ``dpo/margin``, ``dpo/chosen_reward``, ``dpo/rejected_reward``, where a reward is
+        The loss, and detached scalars weighted like it: ``dpo/loss``, ``dpo/accuracy`` (the chance
+        that a label drawn from p agrees; equal rewards count half), ``dpo/margin`` (in the label's
+        direction), ``dpo/chosen_reward``, ``dpo/rejected_reward``, where a reward is
         beta * log(policy / reference).
     """
+    ones_N = torch.ones_like(policy_chosen_N)
+    target_N, weight_N = _or(target_N, ones_N), _or(weight_N, ones_N)
     check(
         rank=1,
         policy_chosen_N=policy_chosen_N,
         policy_rejected_N=policy_rejected_N,
         ref_chosen_N=ref_chosen_N,
         ref_rejected_N=ref_rejected_N,
+        target_N=target_N,
+        weight_N=weight_N,
     )
     check_range(0, 0.5, label_smoothing=label_smoothing)
-    total = policy_chosen_N.numel() if denominator is None else denominator
+    total = weight_N.sum() if denominator is None else denominator
     chosen_N = beta * (policy_chosen_N - ref_chosen_N.detach())
     rejected_N = beta * (policy_rejected_N - ref_rejected_N.detach())
     margin_N = chosen_N - rejected_N
-    loss_N = (1 - label_smoothing) * softplus(-margin_N) + label_smoothing * softplus(margin_N)
-    loss = loss_N.sum() / total
+    won_N, lost_N = softplus(-margin_N), softplus(margin_N)
+    stated_N = (1 - label_smoothing) * won_N + label_smoothing * lost_N
+    exchanged_N = (1 - label_smoothing) * lost_N + label_smoothing * won_N
+    loss = (weight_N * (target_N * stated_N + (1 - target_N) * exchanged_N)).sum() / total
+    agreement_N, direction_N = _agreement(margin_N.detach(), target_N)
     return loss, {
         "dpo/loss": loss.detach(),
-        "dpo/accuracy": _wins(margin_N.detach()).sum() / total,
-        "dpo/margin": margin_N.detach().sum() / total,
-        "dpo/chosen_reward": chosen_N.detach().sum() / total,
-        "dpo/rejected_reward": rejected_N.detach().sum() / total,
+        "dpo/accuracy": (weight_N * agreement_N).sum() / total,
+        "dpo/margin": (weight_N * direction_N).sum() / total,
+        "dpo/chosen_reward": (weight_N * chosen_N.detach()).sum() / total,
+        "dpo/rejected_reward": (weight_N * rejected_N.detach()).sum() / total,
     }
 
 

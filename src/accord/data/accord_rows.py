@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -110,8 +111,8 @@ def _check_comparison(row: dict[str, Any]) -> None:
         raise RowError("out of range", f"'choice' is {row['choice']!r}, not {', '.join(CHOICES)}")
     if row["choice"] in ("a", "b") and row["a"]["text"] == row["b"]["text"]:
         raise RowError("identical pair", "'a' equals 'b' and the verdict is no tie")
-    _check_number(row, "strength")
-    _check_number(row, "margin")
+    for field in ("strength", "margin", "weight", "soft_label"):
+        _check_number(row, field)
 
 
 def _check_completions(row: dict[str, Any], fewest: int) -> None:
@@ -128,11 +129,17 @@ def _check_completions(row: dict[str, Any], fewest: int) -> None:
         if len(ranks) != len(row["completions"]):
             raise RowError("wrong type", "'ranks' and 'completions' differ in length")
         _check_number(row, "strength")
+        _check_number(row, "weight")
 
 
 def _check_number(row: dict[str, Any], field: str) -> None:
     value = row.get(field)
     if value is not None and type(value) is not float and type(value) is not int:
         raise RowError("wrong type", f"{field!r} is {kind(value)}, not a number")
-    if field == "strength" and value is not None and not 0.0 <= value <= 1.0:
-        raise RowError("out of range", f"'strength' is {value}, not in 0 to 1")
+    if value is None or field == "margin":
+        return
+    if field == "weight":
+        if not 0.0 <= value < math.inf:
+            raise RowError("out of range", f"'weight' is {value}, not a number from 0")
+    elif not 0.0 <= value <= 1.0:
+        raise RowError("out of range", f"{field!r} is {value}, not in 0 to 1")

@@ -19,13 +19,18 @@ from accord.types import Comparison, Completion, Message, Ranking
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Row numbers within a prompt; ``target`` is the probability that the first one is better."""
+    """Row numbers within a prompt; ``target`` is the probability that the first one is better.
+
+    ``verdict_weight`` is the verdict's own weight; ``weight`` holds it too, with the tie's weight
+    and the pair's share of its prompt.
+    """
 
     first: int
     second: int
     target: float
     weight: float = 1.0
     margin: float = 0.0
+    verdict_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class PairIndex:
     target_N: Tensor
     weight_N: Tensor
     margin_N: Tensor
+    verdict_weight_N: Tensor
 
     def __len__(self) -> int:
         return len(self.first_N)
@@ -65,6 +71,7 @@ class PairIndex:
             target_N=self.target_N[here].to(device),
             weight_N=self.weight_N[here].to(device),
             margin_N=self.margin_N[here].to(device),
+            verdict_weight_N=self.verdict_weight_N[here].to(device),
         )
 
 
@@ -76,7 +83,8 @@ def prompt_pairs(
 ) -> list[PromptPairs]:
     """Group verdicts by prompt, whatever its id; equal completions of it become one row.
 
-    A prompt's pairs share one weight, 1 / their number each (Ouyang et al. 2022, equation 1).
+    A prompt's pairs share one weight, 1 / their number each (Ouyang et al. 2022, equation 1), times
+    the verdict's own weight where it has one. A soft label is the target as it stands.
 
     Args:
         records: comparisons and rankings, from any number of raters.
@@ -110,6 +118,7 @@ def collate_pairs(items: Sequence[PromptPairs], pad_id: int) -> tuple[TokenBatch
         target_N=torch.tensor([pair.target for pair in pairs]),
         weight_N=torch.tensor([pair.weight for pair in pairs]),
         margin_N=torch.tensor([pair.margin for pair in pairs]),
+        verdict_weight_N=torch.tensor([pair.verdict_weight for pair in pairs]),
     )
 
 
@@ -137,16 +146,28 @@ def _one_prompt(
     pairs: list[Pair] = []
     for comparison in comparisons:
         tied = comparison.choice in ("tie", "both_bad")
-        weight = tie_weight if tied else 1.0
+        own = 1.0 if comparison.weight is None else comparison.weight
+        weight = tie_weight * own if tied else own
         if weight == 0:
             continue
         a, b = row(comparison.a), row(comparison.b)
         if a == b:
             continue
-        if comparison.choice == "b":
+        b_first, target = _target(comparison, use_strength)
+        if b_first:
             a, b = b, a
         margin = 0.0 if tied or comparison.margin is None else comparison.margin
-        sure = 1.0 if comparison.strength is None or not use_strength else comparison.strength
-        pairs.append(Pair(a, b, 0.5 if tied else (1 + sure) / 2, weight, margin))
+        pairs.append(Pair(a, b, target, weight, margin, own))
     pairs = [replace(pair, weight=pair.weight / len(pairs)) for pair in pairs]
     return PromptPairs(asked.id, tuple(rows), tuple(words), tuple(pairs))
+
+
+def _target(comparison: Comparison, use_strength: bool) -> tuple[bool, float]:
+    """Whether ``b`` is the likelier winner, and the probability of the likelier one."""
+    soft = comparison.soft_label
+    if soft is not None:
+        return soft < 0.5, max(soft, 1 - soft)
+    if comparison.choice in ("tie", "both_bad"):
+        return False, 0.5
+    sure = 1.0 if comparison.strength is None or not use_strength else comparison.strength
+    return comparison.choice == "b", (1 + sure) / 2

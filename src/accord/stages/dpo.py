@@ -136,7 +136,9 @@ def _loss(
         reference_B[here.second_N],
         beta,
         label_smoothing,
-        denominator=float(len(pairs)),
+        denominator=float(pairs.verdict_weight_N.sum()),
+        target_N=here.target_N,
+        weight_N=here.verdict_weight_N,
     )
 
 
