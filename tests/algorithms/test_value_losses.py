@@ -3,7 +3,7 @@ import functools
 import pytest
 import torch
 
-from accord.algorithms import explained_variance, ppo_value_loss
+from accord.algorithms import affine_fit, explained_variance, ppo_value_loss
 
 
 def batch():
@@ -78,3 +78,30 @@ def test_explained_variance_of_what_does_not_vary_is_nan():
 def test_the_door():
     with pytest.raises(ValueError, match="value_clip_range is -1"):
         ppo_value_loss(**batch(), value_clip_range=-1.0)
+
+
+def test_affine_fit_recovers_a_line_and_counts_response_tokens_alone():
+    torch.manual_seed(0)
+    values = torch.randn(5, 7, dtype=torch.float64)
+    mask = torch.rand(5, 7) < 0.6
+    returns = torch.where(mask, 2.5 * values - 0.75, 1e3)
+    slope, offset = affine_fit(values, returns, mask)
+    assert (slope, offset) == pytest.approx((2.5, -0.75))
+
+
+def test_affine_fit_agrees_with_least_squares_on_noise():
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(4, 9, dtype=torch.float64, generator=generator)
+    returns = torch.randn(4, 9, dtype=torch.float64, generator=generator)
+    mask = torch.ones(4, 9, dtype=torch.bool)
+    design = torch.stack([values.flatten(), torch.ones(36, dtype=torch.float64)], dim=1)
+    expected = torch.linalg.lstsq(design, returns.flatten()).solution
+    assert affine_fit(values, returns, mask) == pytest.approx(expected.tolist())
+    fitted = expected[0] * values + expected[1]
+    assert explained_variance(fitted, returns, mask) >= 0
+
+
+def test_affine_fit_of_constant_values_is_the_mean_return():
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    fit = affine_fit(torch.full((1, 3), 4.0), torch.tensor([[1.0, 2.0, 6.0]]), mask)
+    assert fit == pytest.approx((0.0, 3.0))

@@ -25,7 +25,7 @@ def steps(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def prepared(loop, recipe, tmp_path: Path) -> SimpleNamespace:
+def prepared(loop, recipe, tmp_path: Path, calibrate: bool = False) -> SimpleNamespace:
     """The models of a run with one batch of episodes drawn and scored."""
     models = _load(recipe, loop["sft"], loop["reward"])
     settings = {"micro_batch_tokens": recipe.ppo.micro_batch_tokens, "dump_folder": tmp_path}
@@ -38,7 +38,15 @@ def prepared(loop, recipe, tmp_path: Path) -> SimpleNamespace:
     prompts = [encoder.prompt(prompt) for prompt in asked]
     drawn = roll_out(recipe, LocalSampler(models.policy), prompts, 0)
     rollouts = _score(
-        recipe.ppo, models, learner, value_learner, prompts, drawn, recipe.ppo.kl_coef, tmp_path
+        recipe.ppo,
+        models,
+        learner,
+        value_learner,
+        prompts,
+        drawn,
+        recipe.ppo.kl_coef,
+        tmp_path,
+        calibrate=calibrate,
     )
     return SimpleNamespace(models=models, prompts=prompts, drawn=drawn, rollouts=rollouts)
 
@@ -123,6 +131,27 @@ def test_advantages_are_white_over_what_counts(loop, recipe_with, tmp_path) -> N
 
 def test_the_value_of_a_state_is_the_head_one_token_earlier() -> None:
     assert read_values(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[0.0, 1.0, 2.0]]
+
+
+def test_the_value_model_starts_as_a_baseline_that_does_no_harm(
+    loop, recipe_with, tmp_path
+) -> None:
+    recipe = recipe_with("ppo.gae_lambda=1.0")
+    plain = prepared(loop, recipe, tmp_path)
+    made = prepared(loop, recipe, tmp_path, calibrate=True)
+    before, after = (p.rollouts.metrics["value/explained_variance"] for p in (plain, made))
+    assert before < 0 <= after
+    batch = made.rollouts.batch
+    mask_BT = batch.response_mask_BT
+    torch.testing.assert_close(
+        made.models.value.values(batch)[mask_BT],
+        batch.tensors["old_values_BT"][mask_BT],
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    torch.testing.assert_close(  # the score that is maximised is not touched
+        made.rollouts.scores_B, plain.rollouts.scores_B
+    )
 
 
 class Liking:

@@ -25,11 +25,12 @@ from .reward_shaping import (
 )
 from .sequence import entropy, sampling_logits, sequence_logprobs, token_logprobs
 from .sft_losses import sft_loss
-from .value_losses import explained_variance, ppo_value_loss
+from .value_losses import affine_fit, explained_variance, ppo_value_loss
 
 __all__ = [
     "AdaptiveKL",
     "FixedKL",
+    "affine_fit",
     "apply_missing_eos_penalty",
     "bon_expected",
     "bon_kl",

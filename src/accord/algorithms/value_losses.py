@@ -68,3 +68,22 @@ def explained_variance(values_BT: Tensor, returns_BT: Tensor, response_mask_BT: 
     variance = masked_var(returns_BT, response_mask_BT)
     unexplained = masked_var(returns_BT - values_BT, response_mask_BT)
     return torch.where(variance > 0, 1 - unexplained / variance, torch.nan)
+
+
+def affine_fit(
+    values_BT: Tensor, returns_BT: Tensor, response_mask_BT: Tensor
+) -> tuple[float, float]:
+    """The slope a and offset b for which a V + b is nearest to the returns, by least squares.
+
+    A reward model has only ever been read at last tokens: as a value model its scale at the others
+    is arbitrary, and a baseline that explains less than a constant does harm. Values that do not
+    vary get slope 0, and the offset is the mean return.
+    """
+    check(response_mask_BT, values_BT=values_BT, returns_BT=returns_BT)
+    mean_value = masked_mean(values_BT, response_mask_BT)
+    mean_return = masked_mean(returns_BT, response_mask_BT)
+    variance = masked_var(values_BT, response_mask_BT)
+    product_BT = (values_BT - mean_value) * (returns_BT - mean_return)
+    covariance = masked_mean(product_BT, response_mask_BT)
+    slope = float(covariance / variance) if variance > 0 else 0.0
+    return slope, float(mean_return) - slope * float(mean_value)

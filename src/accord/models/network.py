@@ -185,6 +185,13 @@ class ScalarNetwork(Network):
         self.model.config.accord_score_mean = mean
         self.model.config.accord_score_std = std
 
+    @torch.no_grad()
+    def rescale(self, slope: float, offset: float) -> None:
+        """Make every reading r become slope * r + offset, in head and normalization."""
+        mean, std = self.normalization
+        self.model.score.weight.mul_(slope)
+        self.set_normalization(slope * mean - offset * std, std)
+
     def heads(self, batch: TokenBatch) -> Tensor:
         """The scalar read at every token, having seen tokens <= t (B, T), float32."""
         mean, std = self.normalization

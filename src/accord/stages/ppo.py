@@ -20,6 +20,7 @@ from accord import artifacts
 from accord.algorithms import (
     AdaptiveKL,
     FixedKL,
+    affine_fit,
     apply_missing_eos_penalty,
     clip_scores,
     explained_variance,
@@ -158,6 +159,7 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
         learner.load_state(checkpoint.under("policy", tensors))
         value_learner.load_state(checkpoint.under("value", tensors))
         kl_control = _kl_control(config, state["kl_coef"])
+        models.value.set_normalization(*state["value_normalization"])
         recent = state["recent"]
     encoder = models.policy.encoder(recipe)
     tokens = [encoder.prompt(prompt) for prompt in prompts]
@@ -170,7 +172,7 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
             drawn = roll_out(recipe, sampler, [tokens[i] for i in chosen], step)
             rollouts = _score(
                 config, models, learner, value_learner, [tokens[i] for i in chosen], drawn,
-                kl_control.kl_coef, work,
+                kl_control.kl_coef, work, calibrate=step == 0,
             )  # fmt: skip
             share = decay(config.schedule, step / config.num_steps)
             metrics = _update(recipe, learner, value_learner, rollouts, step, share)
@@ -187,7 +189,11 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
             if (step + 1) % config.checkpoint_every == 0:
                 tensors = checkpoint.prefixed("policy", learner.state())
                 tensors |= checkpoint.prefixed("value", value_learner.state())
-                state = {"kl_coef": kl_control.kl_coef, "recent": recent}
+                state = {
+                    "kl_coef": kl_control.kl_coef,
+                    "value_normalization": models.value.normalization,
+                    "recent": recent,
+                }
                 checkpoint.save(work, step + 1, tensors, state)
     # Reported: the mean of the last third, where learning has settled.
     return {name: sum(m[name] for m in recent) / len(recent) for name in recent[-1]}
@@ -220,8 +226,14 @@ def _score(
     drawn: list[SampledTokens],
     kl_coef: float,
     work: Path,
+    *,
+    calibrate: bool,
 ) -> RolloutBatch:
-    """Log-probabilities, scores, shaped rewards and advantages of the drawn episodes."""
+    """Log-probabilities, scores, shaped rewards and advantages of the drawn episodes.
+
+    ``calibrate`` first brings the value model, a reward model that was only ever read at last
+    tokens, to the scale of these returns at every token.
+    """
     rows = [TokenRow(p, c.tokens, i) for i, (p, c) in enumerate(zip(prompts, drawn, strict=True))]
     batch = models.policy.network.with_trunk(collate(rows, models.policy.pad_id))
     mask_BT, budget = batch.response_mask_BT, config.micro_batch_tokens
@@ -238,6 +250,11 @@ def _score(
     rewards_BT = shaped_rewards(scores_B, log_ratio_BT, mask_BT, kl_coef)
     if config.whiten_rewards:
         rewards_BT = masked_whiten(rewards_BT, mask_BT, shift_mean=False)
+    if calibrate:
+        to_go_BT = gae(rewards_BT, values_BT, mask_BT, config.gamma, gae_lambda=1.0)[1]
+        slope, offset = affine_fit(values_BT, to_go_BT, mask_BT)
+        models.value.rescale(slope, offset)
+        values_BT = slope * values_BT + offset
     advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, config.gamma, config.gae_lambda)
     kl_B = log_ratio_BT.sum(dim=1)
     bad = first_nonfinite(scores=raw_B, kl=kl_B, returns=returns_BT)
