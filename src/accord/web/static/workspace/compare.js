@@ -1,0 +1,109 @@
+// Two responses side by side. One key decides and sends, unless the round asks for more.
+
+import { Part, LETTERS, conversation, html, nothing, prose } from './ui.js';
+import { choiceOf } from './scale.js';
+import { commentWanted } from './notes.js';
+import './labels.js';
+import './scale.js';
+
+export class Compare extends Part {
+  static properties = { task: {}, keys: {}, body: {}, choice: {}, notes: {}, labels: {},
+    wanted: {} };
+
+  constructor() {
+    super();
+    this.body = null;
+  }
+
+  willUpdate(changed) {
+    if (!changed.has('task')) return;
+    const body = this.body ?? {};
+    this.choice = body.outcome ? { outcome: body.outcome, strength: body.strength ?? null } : null;
+    this.notes = { reasons: body.reasons ?? [], comment: body.comment ?? '' };
+    this.labels = body.labels ?? {};
+    this.wanted = '';
+  }
+
+  render() {
+    const { schema, responses, prompt } = this.task;
+    return html`${conversation(prompt)}
+      <div class="panes" @label=${this.label}>${responses.map((response, i) => html`
+        <article class="pane" aria-labelledby="pane-${response.slot}">
+          <h2 id="pane-${response.slot}"><span class="letter" aria-hidden="true">${LETTERS[i]}</span>
+            <span class="sr-only">Response ${LETTERS[i]}</span></h2>
+          ${prose(response)}
+          ${schema.response_labels.length ? html`<accord-labels .labels=${schema.response_labels}
+            .slot_=${response.slot} .values=${this.labels[response.slot] ?? {}}></accord-labels>`
+            : nothing}
+        </article>`)}</div>
+      <accord-notes .schema=${schema} .keys=${this.keys} .reasons=${this.notes.reasons}
+        .comment=${this.notes.comment} .wanted=${this.wanted}
+        @note=${this.note} @ready=${this.send}></accord-notes>
+      <div class="decide">
+        <p class="question" aria-hidden="true">${this.task.question || schema.question}</p>
+        <accord-scale .schema=${schema} .keys=${this.keys} .choice=${this.choice}
+          @choose=${(e) => this.choose(e.detail)}></accord-scale>
+      </div>`;
+  }
+
+  /** What is on the screen now, sent or not. */
+  current() {
+    return { ...(this.choice ?? {}), ...this.notes, labels: this.labels };
+  }
+
+  note(event) {
+    this.notes = { ...this.notes, ...event.detail };
+    if (event.detail.comment?.trim()) this.wanted = '';
+    this.tell('draft', this.current());
+  }
+
+  label(event) {
+    this.labels = { ...this.labels, [event.detail.slot]: event.detail.values };
+    this.tell('draft', this.current());
+  }
+
+  choose(choice) {
+    this.choice = choice;
+    this.send();
+  }
+
+  send() {
+    if (!this.choice) {
+      this.tell('say', 'First choose which response is better.');
+      void this.focusOn('accord-scale button');
+      return;
+    }
+    const asked = this.choice.outcome !== 'cannot_compare';
+    for (const labels of asked ? this.querySelectorAll('accord-labels') : []) {
+      if (!labels.check()) {
+        this.tell('say', 'Please answer the questions about each response.');
+        return;
+      }
+    }
+    this.wanted = commentWanted(this.task.schema, this.choice, this.notes.comment);
+    if (this.wanted) {
+      this.tell('draft', this.current());
+      this.querySelector('accord-notes').act('comment');
+      return;
+    }
+    this.tell('decide', { ...this.choice, ...this.notes, labels: this.labels });
+  }
+
+  /** Digits belong to the labels or the reasons while these have the focus. */
+  key(name) {
+    const labels = document.activeElement?.closest('accord-labels');
+    if (labels && this.contains(labels)) {
+      if (/^\d$/.test(name)) return labels.digit(Number(name));
+    }
+    return this.querySelector('accord-notes').key(name);
+  }
+
+  act(action) {
+    const choice = choiceOf(action, this.task.schema);
+    if (choice) this.choose(choice);
+    else if (action === 'submit') this.send();
+    else return this.querySelector('accord-notes').act(action);
+    return true;
+  }
+}
+customElements.define('accord-compare', Compare);
