@@ -173,8 +173,9 @@ rounds = Table(
     json_column("schema"),
     json_column("settings"),
     Column("budget", Integer),  # judgments wanted; null: every item, as often as it needs
-    count_column("num_items"),
-    count_column("num_judgments"),
+    count_column("num_items"),  # ordinary ones
+    count_column("num_wanted"),  # judgments that the ordinary items need
+    count_column("num_judgments"),  # judgments of ordinary items
     Column("created_by", String(32), nullable=False),
     at_column("created_at"),
     Column("opened_at", Double),
@@ -195,6 +196,7 @@ items = Table(
     count_column("needed", 1),
     count_column("taken"),  # live assignments plus judgments
     count_column("done"),
+    Column("escalated", Boolean, nullable=False, default=False),  # more raters were asked
     Column("priority", Double, nullable=False, default=0.0),
     count_column("shuffle"),  # seeded random order among equals
     Column("source", String(200), nullable=False, default=""),
@@ -207,6 +209,16 @@ Index(
     items.c.round_id,
     items.c.role,
     items.c.priority.desc(),
+    items.c.shuffle,
+    items.c.id,
+    sqlite_where=items.c.taken < items.c.needed,
+    postgresql_where=items.c.taken < items.c.needed,
+)
+# The random floor starts anywhere in the same set.
+Index(
+    "ix_items_random",
+    items.c.round_id,
+    items.c.role,
     items.c.shuffle,
     items.c.id,
     sqlite_where=items.c.taken < items.c.needed,
