@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from accord.config.fields import Count, CountOrZero, Name, Section, Share, require
-from accord.config.generators import Speech
+from accord.config.fields import Count, Name, Section, require
 from accord.config.tree import Layer, parse, read
 from accord.errors import ConfigError, DataError
+from accord.store.settings import RoundSettings as RoundSettings
 
 SCHEMAS = Path(__file__).parent / "schemas"
 SLOTS = "abcdefghi"
@@ -116,69 +116,6 @@ class TaskSchema(Section):
             "comment",
         )
         return self
-
-
-class RoundSettings(Section):
-    """How the items of one round are given out."""
-
-    overlap: Count = 1
-    """Raters per item."""
-
-    calibration_share: Share = 0.15
-    """Share of the items that more raters see, to measure agreement. 0.10 to 0.20 in Stiennon et
-    al. 2020, C.2."""
-
-    calibration_overlap: Count = 3
-    """Raters per item of the calibration pool; the agreement of three can be told from chance."""
-
-    gold_share: Share = 0.05
-    """Share of a rater's tasks whose right answer is known; never shown as such."""
-
-    attention_share: Share = 0.02
-    """Share of a rater's tasks that only ask whether the rater reads."""
-
-    anchor_share: Share = 0.05
-    """Share of a rater's tasks that return in every batch, to see raters drift (Stiennon et al.
-    2020, C.2)."""
-
-    batch_size: Count = 50
-    """Tasks of one rater that make a batch: anchors return once a batch."""
-
-    random_floor: Share = 0.3
-    """Share of the ordinary tasks drawn at random whatever their priority, so that what the
-    priorities bring can be measured (Christiano et al. 2017, section 3.3)."""
-
-    lease_seconds: int = Field(default=900, ge=1, le=86_400)
-    """Seconds that a task is held for a rater who does not answer."""
-
-    seed: int = 0
-    """Seed of every draw: order, sides and mix."""
-
-    escalate_spread: int | None = Field(default=None, ge=1, le=8)
-    """Distance between two judgments of one item, in strength steps from -steps to +steps, above
-    which more raters are asked. None: never. Rankings: places of one response. HelpSteer2 asks
-    two more above a spread of 2."""
-
-    escalate_raters: Count = 2
-    """Raters asked in addition, once an item; if they still differ, an adjudicator decides."""
-
-    training_items: CountOrZero = 0
-    """Training items that a rater must do before the real ones. 0: none."""
-
-    training_pass: Share = 0.7
-    """Share of the training items that must be right. Who falls short goes on with further
-    training items."""
-
-    show_draft: bool = False
-    """Demonstrations: whether the model's draft is shown. Its use is recorded."""
-
-    policies: tuple[Name, ...] = ()
-    """Names, in the studio's configuration, of the policies that answer in a chat or draft a
-    demonstration. One: both answers are its own. More: each answer has its own writer, drawn by
-    the seed. Raters never see these names."""
-
-    speech: Speech = Speech()
-    """How these answers are drawn."""
 
 
 class _Body(BaseModel):
