@@ -91,6 +91,8 @@ class OpenAIBackend:
         except (AccordError, httpx.HTTPError) as error:
             again = not isinstance(error, _HopelessError)
             what = str(error) or type(error).__name__
+            if isinstance(error, httpx.ReadTimeout):
+                what = f"nothing was said for {policy.silence_seconds:g} s"
             say(Said("failed", job.id, error=f"{policy.url}: {what}", again=again))
         finally:
             self._stopped.pop(job.id, None)
@@ -116,13 +118,10 @@ def stream(job: Job, policy: OpenAIPolicy) -> Iterator[tuple[str, str | None]]:
         ) as response,
     ):
         _check(response)
-        try:
-            for data in _events(response, deadline):
-                if data == "[DONE]":
-                    return
-                yield _piece(data)
-        except httpx.ReadTimeout as error:
-            raise ModelError(f"nothing was said for {policy.silence_seconds:g} s") from error
+        for data in _events(response, deadline):
+            if data == "[DONE]":
+                return
+            yield _piece(data)
 
 
 def _request(job: Job, policy: OpenAIPolicy) -> dict[str, Any]:
