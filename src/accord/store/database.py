@@ -3,30 +3,65 @@
 An acknowledged write is on the disk: ``Store.write`` returns after the COMMIT, and SQLite runs in
 WAL mode with ``synchronous=FULL``, which syncs the log at each commit. Writers that wait at the
 same time share one commit (group commit), so durability costs one sync for many of them.
+
+Writes are serial on both databases: SQLite has one writer anyway, and on PostgreSQL every writing
+transaction first takes one advisory lock. A function given to ``write`` therefore sees no other
+writer, in this process or another, and needs no locks of its own.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from accord.errors import AccordError
-from accord.store.schema import metadata
+from accord.store import locking, migrate
+from accord.store.faults import StoreError, is_refusal, store_error
+from accord.workspace import sync
+
+__all__ = ["Store", "StoreError", "open_store"]
 
 T = TypeVar("T")
 
+SQLITE_PRAGMAS = {
+    "journal_mode": "WAL",
+    "synchronous": "FULL",  # the promise of this module; the crash tests fail without it
+    "fullfsync": "ON",  # macOS: through the drive's own cache, too
+    "foreign_keys": "ON",
+    "secure_delete": "ON",  # what is erased leaves no bytes in the file
+    "busy_timeout": "5000",
+}
+MAX_BATCH = 64
+READERS, MORE_READERS = 8, 32
+WRITER_LOCK = 0x61636372  # any number that nobody else uses as an advisory lock
 
-class StoreError(AccordError, RuntimeError):
-    """The studio's database cannot be opened, written or trusted."""
+
+class _Outcome(Generic[T]):
+    """What a call came to; as a context manager it keeps whatever the call raises."""
+
+    value: T
+    error: BaseException | None = None
+
+    def __enter__(self) -> _Outcome[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self.error = error
+        return True
 
 
 @dataclass
@@ -34,60 +69,253 @@ class _Job:
     fn: Callable[[Connection], Any]
     done: Future[Any] = field(default_factory=Future)
 
+    def settle(self, outcome: _Outcome[Any]) -> None:
+        if outcome.error is None:
+            self.done.set_result(outcome.value)
+        else:
+            self.done.set_exception(outcome.error)
+
 
 class Store:
-    """An open database; make one with :func:`open_store`."""
+    """An open database; make one with :func:`open_store`, and close it (a context manager, too).
 
-    def __init__(self, url: str, engine: Engine):
-        self.url = url
-        self.engine = engine
-        self.dialect = engine.dialect.name
+    ``url`` carries no password. ``path`` is the SQLite file, None on PostgreSQL.
+    """
+
+    def __init__(self, url: sa.URL, closing: ExitStack):
+        self.url = url.render_as_string(hide_password=True)
+        self.path = Path(url.database or "") if is_sqlite(url) else None
+        self.engine, self._writer = _reader(url), _writer(url)
+        closing.callback(self.engine.dispose)
+        closing.callback(self._writer.dispose)
+        self._closing = closing
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._open = True
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection to read with: one consistent state of the data until it closes."""
-        with self.engine.connect() as connection:
-            yield connection
+        """A connection to read with: one consistent state of the data until it closes.
+
+        Raises:
+            StoreError: the database cannot be read; a write was tried here.
+        """
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            if is_refusal(error):
+                raise
+            raise store_error(error, self.url) from error
 
     def write(self, fn: Callable[[Connection], T]) -> T:
-        """Run ``fn`` in a transaction; returns when it is committed and synced."""
+        """Run ``fn`` in the writing thread and return its result once it is committed and synced.
+
+        ``fn`` gets a savepoint of its own: when it raises, its changes alone are undone and the
+        error comes out here. It must touch nothing but the connection, because it runs a second
+        time when the batch it shared fails; it must return rows, not a cursor, and it must not
+        swallow the database's errors.
+
+        Raises:
+            StoreError: the database refuses (disk full, read-only, damaged); nothing was kept.
+        """
+        return self.enqueue(fn).result()
+
+    def enqueue(self, fn: Callable[[Connection], T]) -> Future[T]:
+        """As :meth:`write`, but returns at once with what will hold the result."""
+        if threading.current_thread() is self._thread:
+            raise StoreError(
+                "write() was called inside a write(), which would wait for itself: "
+                "pass the connection on instead."
+            )
         job = _Job(fn)
-        self._jobs.put(job)
-        result: T = job.done.result()
-        return result
+        with self._door:
+            if not self._open:
+                raise StoreError(f"{self.url} is closed; nothing was written.")
+            self._jobs.put(job)
+        return job.done
+
+    def backup(self, to: str | Path) -> Path:
+        """Copy the SQLite database to a new file while it is in use (see ``store.backup``).
+
+        Raises:
+            StoreError: a file is there already; no room; the database is PostgreSQL.
+        """
+        if self.path is None:
+            raise StoreError(f"{self.url} is PostgreSQL: back it up with pg_dump, not with accord.")
+        return migrate.copy(self.path, Path(to))
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the SQLite file and empty it; nothing on PostgreSQL."""
+        if self.path is not None:
+            with self._writer.connect() as connection:
+                raw = connection.connection.driver_connection
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """Finish the queue and let go of the database."""
-        self._jobs.put(None)
+        """Finish what is queued and let go of the database; a second time does nothing."""
+        with self._door:
+            if not self._open:
+                return
+            self._open = False
+            self._jobs.put(None)
         self._thread.join()
-        self.engine.dispose()
+        self._closing.close()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                with self.engine.begin() as connection:
-                    result = job.fn(connection)
-            except BaseException as error:  # handed to the caller
-                job.done.set_exception(error)
-            else:
-                job.done.set_result(result)
+        last = False
+        while not last:
+            batch: list[_Job] = []
+            jobs = [self._jobs.get()]
+            while len(jobs) < MAX_BATCH and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            last = None in jobs
+            batch = [job for job in jobs if job is not None]
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        """Run jobs in one transaction; where the database gives up, one by one."""
+        whole: _Outcome[list[_Outcome[Any]]] = _Outcome()
+        with whole, self._writer.begin() as connection:
+            whole.value = [_attempt(connection, job) for job in jobs]
+        if whole.error is None:
+            for job, outcome in zip(jobs, whole.value, strict=True):
+                job.settle(outcome)
+            return
+        self._writer.dispose()  # after a failed sync or a lost server, start from a new connection
+        if len(jobs) > 1:
+            for job in jobs:
+                self._commit([job])
+            return
+        failed: _Outcome[Any] = _Outcome()
+        failed.error = whole.error
+        if isinstance(whole.error, sa.exc.DBAPIError):
+            failed.error = store_error(whole.error, self.url)
+            failed.error.__cause__ = whole.error
+        jobs[0].settle(failed)
+
+
+def _attempt(connection: Connection, job: _Job) -> _Outcome[Any]:
+    """Run one job in a savepoint; an error of the database itself ends the whole transaction."""
+    outcome: _Outcome[Any] = _Outcome()
+    savepoint = connection.begin_nested()
+    with outcome:
+        outcome.value = job.fn(connection)
+    if outcome.error is None:
+        savepoint.commit()
+    elif isinstance(outcome.error, sa.exc.DBAPIError) and not is_refusal(outcome.error):
+        raise outcome.error
+    else:
+        savepoint.rollback()
+    return outcome
 
 
 def open_store(url: str | Path, *, create: bool = True) -> Store:
-    """Open the database at a path or URL, making it if it is not there."""
+    """Open the studio's database: a path, ``sqlite:///path`` or ``postgresql+psycopg://...``.
+
+    A SQLite file belongs to one process at a time and is made readable by its owner alone. A
+    database of an older accord is brought up to date, after a backup beside it.
+
+    Raises:
+        StoreError: it is not there and ``create`` is False; another process has it; it is not
+            accord's, is damaged or from a newer accord; it cannot be read or written.
+    """
+    place = _parse(url)
+    with ExitStack() as closing:
+        if is_sqlite(place):
+            path = Path(place.database or "")
+            closing.enter_context(locking.hold(path, create=create))
+        try:
+            with closing.enter_context(_disposing(_writer(place, migrating=True))).begin() as conn:
+                migrate.upgrade(conn, Path(place.database or "") if is_sqlite(place) else None)
+        except sa.exc.DBAPIError as error:
+            raise store_error(error, place.render_as_string(hide_password=True)) from error
+        if is_sqlite(place):
+            sync(path.parent)
+        return Store(place, closing.pop_all())
+    raise AssertionError("unreachable")
+
+
+def is_sqlite(url: sa.URL) -> bool:
+    """Whether a URL names a SQLite file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def _parse(url: str | Path) -> sa.URL:
     text = str(url)
     if "://" not in text:
-        text = f"sqlite:///{text}"
-    engine = sa.create_engine(text)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _pragmas)
-    metadata.create_all(engine)
-    return Store(text, engine)
+        return sa.URL.create("sqlite", database=str(Path(text).absolute()))
+    try:
+        place = sa.make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise StoreError(
+            f"{text!r} is not a database URL; give a path or sqlite:///PATH."
+        ) from error
+    if is_sqlite(place) and place.database in (None, "", ":memory:"):
+        raise StoreError("The studio needs a SQLite file, not memory: sqlite:///PATH.")
+    if place.get_backend_name() == "postgresql":
+        return place.set(drivername="postgresql+psycopg")
+    if not is_sqlite(place):
+        raise StoreError(
+            f"The studio runs on SQLite or PostgreSQL, not on {place.get_backend_name()}."
+        )
+    return place
 
 
-def _pragmas(connection: Any, record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+@contextmanager
+def _disposing(engine: Engine) -> Iterator[Engine]:
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _reader(url: sa.URL) -> Engine:
+    pool = {"pool_size": READERS, "max_overflow": MORE_READERS}
+    if is_sqlite(url):
+        return _sqlite(url, begin="BEGIN", pragmas={"query_only": "ON"}, **pool)
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+        **pool,
+    )
+
+
+def _writer(url: sa.URL, *, migrating: bool = False) -> Engine:
+    if is_sqlite(url):
+        # Tables are rebuilt by migrations, which must not cascade; the keys are checked after.
+        pragmas = {"foreign_keys": "OFF"} if migrating else {}
+        return _sqlite(url, begin="BEGIN IMMEDIATE", pragmas=pragmas)
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=1)
+
+    def alone(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+
+    sa.event.listen(engine, "begin", alone)
+    return engine
+
+
+def _sqlite(url: sa.URL, *, begin: str, pragmas: dict[str, str], **pool: int) -> Engine:
+    engine = sa.create_engine(url, **pool)
+
+    def connect(raw: Any, _: Any) -> None:
+        raw.isolation_level = None  # transactions begin where we say, not where the driver guesses
+        for pragma, value in {**SQLITE_PRAGMAS, **pragmas}.items():
+            raw.execute(f"PRAGMA {pragma}={value}").fetchall()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    sa.event.listen(engine, "connect", connect)
+    sa.event.listen(engine, "begin", start)
+    return engine

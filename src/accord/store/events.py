@@ -75,7 +75,7 @@ def append(
     except TypeError as error:
         raise DataError(f"The body of an event of kind {kind!r} is not JSON: {error}.") from error
     at = now()
-    row = {
+    values: dict[str, Any] = {
         "project_id": project_id,
         "seq": seq + 1,
         "kind": kind,
@@ -87,15 +87,24 @@ def append(
         "hash": _seal(head, project_id, seq + 1, kind, actor, key, at, text),
     }
     event_id = conn.execute(
-        sa.insert(schema.events).values(row).returning(schema.events.c.id)
+        sa.insert(schema.events).values(values).returning(schema.events.c.id)
     ).scalar_one()
     conn.execute(
         sa.update(schema.chains)
         .where(schema.chains.c.project_id == project_id)
-        .values(seq=seq + 1, head=row["hash"])
+        .values(seq=seq + 1, head=values["hash"])
     )
     return Event(
-        event_id, project_id, seq + 1, kind, actor, key, orjson.loads(text), at, row["hash"], True
+        event_id,
+        project_id,
+        seq + 1,
+        kind,
+        actor,
+        key,
+        orjson.loads(text),
+        at,
+        values["hash"],
+        True,
     )
 
 
