@@ -75,6 +75,23 @@ def add_items(store: Store, round_id: str, new: Iterable[NewItem], actor: str) -
     return AddReport(added, len(rows) - added)
 
 
+def add_within(conn: Connection, round_id: str, new: Iterable[NewItem], actor: str) -> int:
+    """Add a few items in a transaction under way; returns how many were new.
+
+    Raises:
+        DataError: an item does not fit the round.
+        StoreError: the round is closed or frozen.
+    """
+    found, chunk = round_row(conn, round_id), {}
+    for row in new:
+        for problem in _problems(found, row):
+            raise DataError(problem)
+        payload = row.payload()
+        name = item_id(round_id, payload)
+        chunk[name] = (name, row, payload)
+    return _add(conn, round_id, list(chunk.values()), actor)
+
+
 def get_item(store: Store, item: str) -> Item:
     """An item by id; not for a rater's eyes.
 
