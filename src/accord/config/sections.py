@@ -261,15 +261,23 @@ class StudioConfig(Section):
     """Share of the items that three raters judge, so that agreement can be measured: 10-20 % in
     Stiennon et al. 2020, appendix C."""
 
-    checks: Name | None = None
-    """JSON-lines file of items with a known answer: gold, attention, training and anchor items.
-    None: the round has none, and `gold_share` and `anchor_share` do nothing."""
+    gold_items: Name | None = None
+    """File of comparisons or rankings whose verdicts are known to be right. None: no such items."""
 
     gold_share: Share = 0.05
-    """Share of a rater's tasks that have a known answer. Raters cannot tell them apart."""
+    """Share of a rater's tasks that have a known answer, if there are such items. Raters cannot
+    tell them from others."""
+
+    anchor_items: Name | None = None
+    """File of pairs or lists that come again in each batch, to see whether judgment drifts, such
+    as the SFT policy's answers beside the reference's (Stiennon et al. 2020, C.2). None: none."""
 
     anchor_share: Share = 0.05
-    """Share of a rater's tasks that come again in each batch, to see whether judgment drifts."""
+    """Share of a rater's tasks that are anchors, if there are any."""
+
+    training_items: Name | None = None
+    """File of comparisons or rankings with known verdicts, which every rater judges first and is
+    told what was right. None: raters start with the real items."""
 
     escalate_spread: Count | None = None
     """Ask two more raters when strengths on one item lie this many steps apart. None: never."""

@@ -1,12 +1,14 @@
 """Collect: raters say which candidate is better; their verdicts become comparisons.
 
-Simulated raters (a gold score that we define, with noise and biases) stand in for people here;
-everything downstream then has a known truth.
+Simulated raters (a gold score that we define, with noise and biases) may stand in for people here;
+everything downstream then has a known truth. People judge in the studio, which the caller serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from accord import artifacts, worlds
 from accord.artifacts import Artifact
@@ -16,8 +18,11 @@ from accord.feedback.simulate import SimulatedRaters
 from accord.tracking import Tracker
 from accord.types import Comparison, Sample
 
+People: TypeAlias = Callable[[Recipe, Artifact, Path], Artifact]
+"""Serves samples to people and returns what they said as the artifact at the given path."""
 
-def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
+
+def collect(recipe: Recipe, samples: Artifact, out: Path, people: People | None = None) -> Artifact:
     """Have every sample judged.
 
     Args:
@@ -25,10 +30,13 @@ def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
             simulated raters follow ("auto": the world of ``data.prompts``).
         samples: artifact of kind "samples".
         out: folder of the new artifact.
+        people: how people judge, needed where ``collect.raters`` is ``studio``.
 
     Returns:
         An artifact of kind "comparisons": ``Comparison`` or ``Ranking`` records.
     """
+    if recipe.collect.raters == "studio":
+        return serving(recipe, people)(recipe, samples, out)
     config = {"collect": recipe.collect.identity(), "gold": gold_world(recipe)}
     parents = {"samples": samples}
     made = artifacts.current(out, "comparisons", parents=parents, config=config, seed=recipe.seed)
@@ -58,6 +66,25 @@ def collect(recipe: Recipe, samples: Artifact, out: Path) -> Artifact:
     ) as folder:
         artifacts.write_records(folder, verdicts)
     return artifacts.read(out)
+
+
+def serving(recipe: Recipe, people: People | None) -> People:
+    """How people judge.
+
+    Raises:
+        ConfigError: nobody serves the studio here, or its round makes no comparisons.
+    """
+    if people is None:
+        raise ConfigError(
+            "collect.raters: studio needs someone who serves it: run this recipe with `accord run` "
+            "or `accord collect`, or pass people= in Python"
+        )
+    if recipe.studio.task not in ("compare", "rank") or recipe.studio.purpose != "train":
+        raise ConfigError(
+            f"studio.task: {recipe.studio.task} ({recipe.studio.purpose}) makes no comparisons of "
+            "the run's samples; use compare or rank, or serve this round with `accord studio`"
+        )
+    return people
 
 
 def gold_world(recipe: Recipe) -> str:

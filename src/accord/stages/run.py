@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from accord.artifacts import Artifact, read
 from accord.config import Recipe, dump
 from accord.errors import AccordError, ArtifactError, ConfigError
-from accord.stages.collect import collect, gold_world
+from accord.stages.collect import People, collect, gold_world, serving
 from accord.stages.dpo import dpo
 from accord.stages.evaluate import evaluate
 from accord.stages.inputs import Inputs, inputs
@@ -21,12 +21,14 @@ from accord.stages.sft import sft
 STAGES = ("sft", "sample", "collect", "reward", "ppo", "dpo", "evaluate")
 
 
-def run(recipe: Recipe, only: str | None = None) -> Artifact:
+def run(recipe: Recipe, only: str | None = None, people: People | None = None) -> Artifact:
     """Execute the loop into ``recipe.out``; interrupted work goes on where it stopped.
 
     Args:
         recipe: all sections are used.
         only: run one stage, with what earlier stages left in ``recipe.out``.
+        people: how people judge, needed where ``collect.raters`` is ``studio``; the command line
+            serves the studio.
 
     Returns:
         The last artifact made: the report, or that of the one stage.
@@ -44,45 +46,47 @@ def run(recipe: Recipe, only: str | None = None) -> Artifact:
     except Timeout as error:
         raise ArtifactError(f"another accord run is working in {out}; wait, or stop it") from error
     try:
-        return _run(recipe, out, only)
+        return _run(recipe, out, only, people)
     finally:
         lock.release()
 
 
-def _run(recipe: Recipe, out: Path, only: str | None) -> Artifact:
+def _run(recipe: Recipe, out: Path, only: str | None, people: People | None) -> Artifact:
     given = inputs(recipe, out)
     kept = out / "recipe.yaml"
     before = kept.read_text(encoding="utf-8") if kept.exists() else None
     kept.write_text(dump(recipe), encoding="utf-8")
     try:
-        return _stages(recipe, out, only, given)
+        return _stages(_Loop(recipe, out, given, people), only)
     except AccordError:
         if before is not None:  # what was refused must not rename what is there
             kept.write_text(before, encoding="utf-8")
         raise
 
 
-def _stages(recipe: Recipe, out: Path, only: str | None, given: Inputs) -> Artifact:
-    loop = _Loop(recipe, out, given)
+def _stages(loop: _Loop, only: str | None) -> Artifact:
     if only is not None:
         return loop.stage(only)
-    _someone_judges(recipe, given)
+    _someone_judges(loop)
     for name in STAGES:
-        if name in ("sample", "collect") and given.comparisons is not None:
+        if name in ("sample", "collect") and loop.given.comparisons is not None:
             continue
         made = loop.stage(name)
     return made
 
 
-def _someone_judges(recipe: Recipe, given: Inputs) -> None:
+def _someone_judges(loop: _Loop) -> None:
     """Refuse what `collect` or `evaluate` would refuse, before hours of training.
 
     Raises:
         ConfigError: no gold score for simulated raters, or nobody to judge the policies.
     """
-    if given.comparisons is None:
+    recipe = loop.recipe
+    if loop.by_people:
+        serving(recipe, loop.people)
+    if loop.given.comparisons is None and not loop.by_people:
         gold_world(recipe)
-    elif recipe.collect.judge_fraction == 0:
+    elif recipe.collect.judge_fraction == 0 and loop.gold() is None:
         raise ConfigError(
             "collect.judge_fraction: 0 leaves nobody to judge the policies; set it above 0, so "
             "that a part of your comparisons trains a held-out judge"
@@ -92,8 +96,15 @@ def _someone_judges(recipe: Recipe, given: Inputs) -> None:
 class _Loop:
     """Where each stage finds its inputs and puts its artifact."""
 
-    def __init__(self, recipe: Recipe, out: Path, given: Inputs) -> None:
-        self.recipe, self.out, self.given = recipe, out, given
+    def __init__(
+        self, recipe: Recipe, out: Path, given: Inputs, people: People | None = None
+    ) -> None:
+        self.recipe, self.out, self.given, self.people = recipe, out, given, people
+
+    @property
+    def by_people(self) -> bool:
+        """Whether people, and not simulated raters or a file, say what is better."""
+        return self.given.comparisons is None and self.recipe.collect.raters == "studio"
 
     def stage(self, name: str) -> Artifact:
         recipe, out, given = self.recipe, self.out, self.given
@@ -105,7 +116,7 @@ class _Loop:
             case "sample":
                 return sample(recipe, [self.find("sft")], given.prompts, out / "samples")
             case "collect":
-                return collect(recipe, self.find("samples"), out / "comparisons")
+                return collect(recipe, self.find("samples"), out / "comparisons", self.people)
             case "reward":
                 return self.reward_models()
             case "ppo":
@@ -133,10 +144,18 @@ class _Loop:
             if (self.out / name).exists()
         }
         judge = read(self.out / "judge") if (self.out / "judge").exists() else None
-        gold = gold_world(self.recipe) if self.given.comparisons is None else None
         return evaluate(
-            self.recipe, policies, self.given.heldout_prompts, self.out / "report", judge, gold
-        )
+            self.recipe, policies, self.given.heldout_prompts, self.out / "report", judge,
+            self.gold(),
+        )  # fmt: skip
+
+    def gold(self) -> str | None:
+        """The world whose gold score judges as well; None where the prompts come from none."""
+        if self.given.comparisons is not None:
+            return None
+        if self.by_people and not (self.recipe.data.prompts or "").startswith("builtin:"):
+            return None if self.recipe.collect.gold == "auto" else self.recipe.collect.gold
+        return gold_world(self.recipe)
 
     def comparisons(self) -> Artifact:
         return self.given.comparisons or self.find("comparisons")
