@@ -83,15 +83,14 @@ def progress(conn: Connection, found: Round) -> Progress:
     j, a = schema.judgments, schema.assignments
     at = now()
     mine = j.c.round_id == found.id
-    hours = sa.cast((at - j.c.at) / HOUR_SECONDS - 0.5, sa.Integer)
-    recent: dict[int, int] = {
-        hour: num
-        for hour, num in conn.execute(
-            sa.select(hours, sa.func.count())
-            .where(mine, j.c.at > at - SHOWN_HOURS * HOUR_SECONDS)
-            .group_by(hours)
-        ).tuples()
-    }
+    rounding = 0.5 if conn.dialect.name == "postgresql" else 0.0  # SQLite's cast cuts off
+    hours = sa.cast((at - j.c.at) / HOUR_SECONDS - rounding, sa.Integer)
+    by_hour = conn.execute(
+        sa.select(hours, sa.func.count())
+        .where(mine, j.c.at > at - SHOWN_HOURS * HOUR_SECONDS)
+        .group_by(hours)
+    )
+    recent: dict[int, int] = dict(by_hour.tuples().all())
     raters = sa.select(schema.round_raters.c.rater_id).where(
         schema.round_raters.c.round_id == found.id
     )
