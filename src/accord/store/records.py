@@ -199,6 +199,10 @@ def parse_payload(
     )
 
 
-def missing(what: str, name: str) -> DataError:
+class MissingError(DataError):
+    """An id that nothing has, or nothing that is the asker's."""
+
+
+def missing(what: str, name: str) -> MissingError:
     """The error for an id that nothing has."""
-    return DataError(f"there is no {what} {name!r}; look it up in the list of {what}s")
+    return MissingError(f"there is no {what} {name!r}; look it up in the list of {what}s")
