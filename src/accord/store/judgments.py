@@ -1,0 +1,374 @@
+"""Judgments: handed in once whatever the network does, changed with their history kept, undone.
+
+An acknowledged judgment is an event on the disk; the tables beside it are its projection, written
+in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from accord.errors import DataError
+from accord.store import adjudicate, events
+from accord.store.columns import new_id, now
+from accord.store.database import Store, StoreError
+from accord.store.events import Event
+from accord.store.records import Round, round_row
+from accord.store.schema import (
+    assignments,
+    drafts,
+    items,
+    judgments,
+    questions,
+    round_raters,
+    rounds,
+)
+from accord.store.schema import events as log
+from accord.store.task import parse_body, verdict
+from accord.store.work import (
+    Assignment,
+    Judgment,
+    counts,
+    load_assignment,
+    own_row,
+    stored,
+    take,
+    to_judgment,
+)
+
+UNDO_LAST = 20
+"""How many of a rater's last tasks can be taken back."""
+
+
+def submit(
+    store: Store, rater: str, assignment_id: str, body: Mapping[str, Any], key: str
+) -> Judgment:
+    """Hand in a judgment, or change one; returns when it is safe on the disk.
+
+    Args:
+        store: where it goes.
+        rater: account id.
+        assignment_id: the task it answers.
+        body: the judgment by slot, as ``accord.store.task`` describes it for the round's task.
+        key: made once by the client for this judgment; the same key again changes nothing. A new
+            key on a task that is done changes its judgment, and the log keeps the old one.
+
+    Raises:
+        DataError: the task is not this rater's or was skipped, the body is not what the round
+            asks for, or a training answer would be changed.
+        StoreError: the round is frozen, or the key was used for something else.
+    """
+    return store.write(lambda conn: submit_in(conn, rater, assignment_id, body, key))
+
+
+def submit_in(
+    conn: Connection, rater: str, assignment_id: str, body: Mapping[str, Any], key: str
+) -> Judgment:
+    """As :func:`submit`, within a transaction of the caller."""
+    row = own_row(conn, assignment_id, rater)
+    found = round_row(conn, row.round_id)
+    parsed = parse_body(found.task, found.schema, len(row.permutation), body)
+    said = parsed.model_dump(mode="json")
+    content = {
+        "assignment": row.id,
+        "item": row.item_id,
+        "permutation": row.permutation,
+        "guideline": row.guideline,
+        "body": said,
+    }
+    event = events.append(conn, found.project_id, "judgment", rater, content, key=key)
+    if not event.new:
+        return _again(conn, event, row)
+    _require_unfrozen(found)
+    outcome = verdict(parsed, row.permutation)
+    values = {
+        "event_id": event.id,
+        "body": said,
+        "outcome": outcome,
+        "active_ms": parsed.active_ms,
+        "at": event.at,
+    }
+    if row.state == "done":
+        _revise(conn, row, values)
+    else:
+        _finish(conn, found, row, values)
+    conn.execute(drafts.delete().where(drafts.c.assignment_id == row.id))
+    if row.reason == "adjudication":
+        adjudicate.settle(conn, found, row.item_id, outcome, rater)
+    elif counts(row.reason):
+        adjudicate.after_judgment(conn, found, row.item_id, rater)
+    kept = stored(conn, row.id)
+    assert kept is not None
+    return to_judgment(kept)
+
+
+def undo(store: Store, rater: str, key: str) -> Assignment:
+    """Take back the rater's newest task, judged or skipped, if it is among their last 20.
+
+    The task is theirs again, with what they had said as its draft. Training items stay, for their
+    answer has been shown, and so do the turns of a chat that went on.
+
+    Raises:
+        DataError: nothing is left to take back.
+        StoreError: its round is frozen, or the key was used for something else.
+    """
+
+    def write(conn: Connection) -> Assignment:
+        before = _used(conn, rater, key)
+        if before is not None:
+            return load_assignment(conn, before, rater)
+        row = next((r for r in _last(conn, rater) if r.state in ("done", "skipped")), None)
+        if row is None:
+            raise DataError(f"there is nothing to take back among your last {UNDO_LAST} tasks")
+        found = round_row(conn, row.round_id)
+        _require_unfrozen(found)
+        kind = "undo" if row.state == "done" else "unskip"
+        content = {"assignment": row.id, "item": row.item_id}
+        events.append(conn, found.project_id, kind, rater, content, key=key)
+        if row.state == "done":
+            _withdraw(conn, found, row)
+        elif counts(row.reason):
+            take(conn, row.item_id)
+        lease = now() + found.settings.lease_seconds
+        change = assignments.update().where(assignments.c.id == row.id)
+        conn.execute(change.values(state="open", lease_expires=lease, skip_reason=None))
+        return load_assignment(conn, row.id, rater)
+
+    return store.write(write)
+
+
+def undo_left(store: Store, rater: str) -> int:
+    """How many tasks the rater can take back, one after the other."""
+    with store.read() as conn:
+        return sum(row.state in ("done", "skipped") for row in _last(conn, rater))
+
+
+def save_draft(store: Store, rater: str, assignment_id: str, body: Mapping[str, Any]) -> None:
+    """Keep an unfinished judgment as it is, unchecked.
+
+    Raises:
+        DataError: the assignment is not this rater's, or is done.
+    """
+
+    def write(conn: Connection) -> None:
+        row = own_row(conn, assignment_id, rater)
+        if row.state not in ("open", "expired"):
+            raise DataError(f"this task is {row.state}; there is nothing to draft")
+        _put_draft(conn, row.id, rater, dict(body))
+
+    store.write(write)
+
+
+def get_draft(store: Store, rater: str, assignment_id: str) -> dict[str, Any] | None:
+    """What the rater last left on a task; None if nothing.
+
+    Raises:
+        DataError: the assignment is not this rater's.
+    """
+    with store.read() as conn:
+        return load_assignment(conn, assignment_id, rater).draft
+
+
+def recent(store: Store, rater: str, n: int = UNDO_LAST) -> list[Judgment]:
+    """The rater's last ``n`` judgments that stand, newest first."""
+    query = (
+        sa.select(judgments)
+        .where(judgments.c.rater_id == rater)
+        .order_by(judgments.c.at.desc(), judgments.c.event_id.desc())
+        .limit(n)
+    )
+    with store.read() as conn:
+        return [to_judgment(row) for row in conn.execute(query)]
+
+
+def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
+    """After a training item: whether it was ``right`` and ``why``; None after any other."""
+    query = (
+        sa.select(items.c.answer, assignments.c.permutation)
+        .join(items, items.c.id == assignments.c.item_id)
+        .where(assignments.c.id == judgment.assignment_id, assignments.c.reason == "training")
+    )
+    with store.read() as conn:
+        row = conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    right = is_right(row.answer, judgment.outcome)
+    return {"right": right, "why": str(row.answer.get("why", ""))}
+
+
+def is_right(answer: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
+    """Whether a judgment by canonical index is what a gold or training item expects.
+
+    A ranking is right if it has the expected best response in first place, or no pair of responses
+    in the other order than the expected ranking.
+    """
+    if "ranks" in answer:
+        expected, given = answer["ranks"], outcome.get("ranks", [])
+        size = range(len(expected))
+        return len(given) == len(expected) and not any(
+            expected[i] < expected[j] and given[i] >= given[j] for i in size for j in size
+        )
+    if "best" in answer and "ranks" in outcome:
+        return bool(outcome["ranks"][answer["best"]] == 0)
+    if "best" in answer:
+        return outcome.get("outcome") == "best" and outcome["best"] == answer["best"]
+    return bool(outcome.get("outcome") == answer["outcome"])
+
+
+def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> str:
+    """Ask the researchers about a task; returns the question's id.
+
+    Raises:
+        DataError: the assignment is not this rater's, or nothing was asked.
+    """
+    if not text.strip():
+        raise DataError("write your question first")
+
+    def write(conn: Connection) -> str:
+        row = own_row(conn, assignment_id, rater)
+        name = new_id()
+        content = {"assignment": row.id, "question": name}
+        project = round_row(conn, row.round_id).project_id
+        event = events.append(conn, project, "question", rater, content, key=key)
+        if event.new:
+            values = {"round_id": row.round_id, "item_id": row.item_id, "assignment_id": row.id}
+            conn.execute(questions.insert().values(id=name, rater_id=rater, text=text, **values))
+        return str(event.body["question"])
+
+    return store.write(write)
+
+
+def _again(conn: Connection, event: Event, row: sa.Row[Any]) -> Judgment:
+    """The answer to a key that came before."""
+    if event.kind != "judgment" or event.body.get("assignment") != row.id:
+        raise StoreError("this key was used for something else; make a new one for each action")
+    kept = stored(conn, row.id)
+    if kept is not None:
+        return to_judgment(kept, new=False)
+    return Judgment(  # it was taken back since
+        assignment_id=row.id,
+        round_id=row.round_id,
+        item_id=row.item_id,
+        rater_id=row.rater_id,
+        body=event.body["body"],
+        outcome={},
+        guideline=row.guideline,
+        revision=0,
+        at=event.at,
+        new=False,
+    )
+
+
+def _require_unfrozen(found: Round) -> None:
+    if found.state == "frozen":
+        raise StoreError(
+            f"round {found.name!r} is frozen: its judgments were handed on and cannot change"
+        )
+
+
+def _revise(conn: Connection, row: sa.Row[Any], values: dict[str, Any]) -> None:
+    if row.reason == "training":
+        raise DataError("a training answer stands: the right one has been shown")
+    change = judgments.update().where(judgments.c.assignment_id == row.id)
+    conn.execute(change.values(revision=judgments.c.revision + 1, **values))
+
+
+def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, Any]) -> None:
+    if row.state == "skipped":
+        raise DataError("this task was skipped; take it back with undo before you judge it")
+    same = {
+        "assignment_id": row.id,
+        "round_id": row.round_id,
+        "item_id": row.item_id,
+        "rater_id": row.rater_id,
+        "guideline": row.guideline,
+    }
+    conn.execute(judgments.insert().values(revision=0, **same, **values))
+    change = assignments.update().where(assignments.c.id == row.id)
+    conn.execute(change.values(state="done", finished_at=values["at"]))
+    if row.state == "expired" and counts(row.reason):
+        take(conn, row.item_id)
+    _count(conn, found, row, 1)
+    if row.reason == "training":
+        _train(conn, row, values["outcome"])
+
+
+def _withdraw(conn: Connection, found: Round, row: sa.Row[Any]) -> None:
+    said = conn.scalar(sa.select(judgments.c.body).where(judgments.c.assignment_id == row.id))
+    conn.execute(judgments.delete().where(judgments.c.assignment_id == row.id))
+    _put_draft(conn, row.id, row.rater_id, said)
+    _count(conn, found, row, -1)
+    if row.reason == "adjudication":
+        adjudicate.reopen(conn, found, row.item_id, row.rater_id)
+
+
+def _count(conn: Connection, found: Round, row: sa.Row[Any], step: int) -> None:
+    """Keep the counters of item, round and rater by one judgment more or less."""
+    if row.reason != "adjudication":
+        conn.execute(
+            items.update().where(items.c.id == row.item_id).values(done=items.c.done + step)
+        )
+    if counts(row.reason):
+        there = rounds.c.id == found.id
+        more = rounds.c.num_judgments + step
+        conn.execute(rounds.update().where(there).values(num_judgments=more))
+    if row.reason != "training":
+        mine = sa.and_(round_raters.c.round_id == found.id, round_raters.c.rater_id == row.rater_id)
+        more = round_raters.c.num_done + step
+        conn.execute(round_raters.update().where(mine).values(num_done=more))
+
+
+def _train(conn: Connection, row: sa.Row[Any], outcome: dict[str, Any]) -> None:
+    query = sa.select(items.c.answer).where(items.c.id == row.item_id)
+    answer: dict[str, Any] = conn.execute(query).scalar_one()
+    right = int(is_right(answer, outcome))
+    mine = sa.and_(round_raters.c.round_id == row.round_id, round_raters.c.rater_id == row.rater_id)
+    state = dict(conn.execute(sa.select(round_raters.c.state).where(mine)).scalar_one())
+    state["results"] = [*state.get("results", []), right]
+    values = {
+        "state": state,
+        "training_done": round_raters.c.training_done + 1,
+        "training_right": round_raters.c.training_right + right,
+    }
+    conn.execute(round_raters.update().where(mine).values(values))
+
+
+def _last(conn: Connection, rater: str) -> list[sa.Row[Any]]:
+    """The rater's last tasks that can be taken back or were, newest first."""
+    query = (
+        sa.select(assignments)
+        .join(rounds, rounds.c.id == assignments.c.round_id)
+        .where(
+            assignments.c.rater_id == rater,
+            assignments.c.finished_at.is_not(None),
+            assignments.c.reason != "training",
+            rounds.c.task != "chat",
+        )
+        .order_by(assignments.c.finished_at.desc(), assignments.c.id)
+        .limit(UNDO_LAST)
+    )
+    return list(conn.execute(query).all())
+
+
+def _used(conn: Connection, rater: str, key: str) -> str | None:
+    """The assignment that an undo with this key took back, if it came before."""
+    query = sa.select(log).where(log.c.actor == rater, log.c.key == key)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    if row.kind not in ("undo", "unskip"):
+        raise StoreError("this key was used for something else; make a new one for each action")
+    return str(row.assignment_id)
+
+
+def _put_draft(conn: Connection, assignment_id: str, rater: str, body: Any) -> None:
+    insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    values = {"assignment_id": assignment_id, "rater_id": rater, "body": body, "at": now()}
+    fresh = {"body": body, "at": values["at"]}
+    statement = insert(drafts).values(values)
+    conn.execute(statement.on_conflict_do_update(index_elements=["assignment_id"], set_=fresh))

@@ -1,0 +1,224 @@
+"""Which item a rater gets: by priority with a random floor, and checks from a ring.
+
+A rater's place in the order is kept (``round_raters.state``), because items that they did and that
+still wait for others would otherwise be passed over again at every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from accord.store.draws import number, uniform
+from accord.store.records import Round
+from accord.store.schema import assignments, items, round_raters
+from accord.store.settings import RoundSettings
+
+FIRST_LOOK = 8
+"""Items looked at from the top of the order, where something urgent may have come in."""
+WINDOW = 200
+"""Items looked at in one query on the way from a rater's place to the end."""
+QUIET_SECONDS = 5.0
+"""After a search through more than one window in vain, the next one waits so long."""
+
+_open = sa.and_(items.c.role == "normal", items.c.taken < items.c.needed)
+
+
+@dataclass
+class Desk:
+    """A rater at work in a round, for the length of one transaction.
+
+    ``state`` is what the draws remember: places in the orders and training results.
+    """
+
+    conn: Connection
+    round: Round
+    rater: str
+    role: str
+    num_drawn: int
+    state: dict[str, Any]
+    now: float
+    open_training: int = 0
+
+    def __post_init__(self) -> None:
+        self._before = (self.num_drawn, repr(self.state))
+
+    @property
+    def lease_end(self) -> float:
+        """When a task leased now is taken back."""
+        return self.now + self.round.settings.lease_seconds
+
+    def save(self) -> None:
+        """Write what changed."""
+        if (self.num_drawn, repr(self.state)) == self._before:
+            return
+        where = sa.and_(
+            round_raters.c.round_id == self.round.id, round_raters.c.rater_id == self.rater
+        )
+        values = {"num_drawn": self.num_drawn, "state": self.state}
+        self.conn.execute(round_raters.update().where(where).values(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An ordinary item and why it was taken: ``random`` or ``priority``."""
+
+    id: str
+    reason: str
+
+
+def trained(settings: RoundSettings, results: list[int]) -> bool:
+    """Whether a rater's training results (1 right, 0 wrong, oldest first) open the real items.
+
+    The last ``training_items`` of them count, so that a bad start can be made good.
+    """
+    wanted = settings.training_items
+    last = results[-wanted:] if wanted else []
+    return len(last) >= wanted and sum(last) >= settings.training_pass * wanted
+
+
+def training_item(desk: Desk) -> str | None:
+    """A training item for a rater who has not passed; None while enough of them are out."""
+    done = len(desk.state.get("results", []))
+    missing = max(1, desk.round.settings.training_items - done)
+    return None if desk.open_training >= missing else check_item(desk, "training")
+
+
+def check_item(desk: Desk, role: str, repeat: int = 0) -> str | None:
+    """The next item of a role on the rater's way round; None once all were seen this time.
+
+    Args:
+        desk: who asks.
+        role: `gold`, `attention`, `anchor` or `training`.
+        repeat: anchors: the number of the batch; each returns once in each.
+    """
+    start = number(desk.round.settings.seed, "ring", role, desk.rater) >> 33
+    place = desk.state.get(role, [start, ""])
+    seen = sa.exists().where(
+        assignments.c.item_id == items.c.id,
+        assignments.c.rater_id == desk.rater,
+        assignments.c.repeat == repeat,
+    )
+    key = sa.tuple_(items.c.shuffle, items.c.id)
+    query = (
+        sa.select(items.c.id, items.c.shuffle)
+        .where(items.c.round_id == desk.round.id, items.c.role == role, ~seen)
+        .order_by(items.c.shuffle, items.c.id)
+        .limit(1)
+    )
+    row = desk.conn.execute(query.where(key > sa.tuple_(*place))).one_or_none()
+    if row is None:
+        row = desk.conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    desk.state[role] = [row.shuffle, row.id]
+    return str(row.id)
+
+
+def ordinary_item(desk: Desk) -> Chosen | None:
+    """The most urgent item that still needs raters and that this one never had.
+
+    ``random_floor`` of the draws do not look at the priority, where there are several.
+    """
+    settings = desk.round.settings
+    names = (settings.seed, "floor", desk.round.id, desk.rater, desk.num_drawn)
+    free = uniform(*names) < settings.random_floor and _priorities_differ(desk)
+    item = _anywhere(desk, number(*names, "place") >> 33) if free else None
+    if item is not None:
+        return Chosen(item, "random")
+    row = _by_priority(desk)
+    if row is None:
+        return None
+    return Chosen(row.id, "priority" if row.priority else "random")
+
+
+def _priorities_differ(desk: Desk) -> bool:
+    here = sa.select(items.c.priority).where(items.c.round_id == desk.round.id, _open).limit(1)
+    order = (items.c.priority.desc(), items.c.shuffle, items.c.id)
+    back = (items.c.priority, items.c.shuffle.desc(), items.c.id.desc())
+    highest = desk.conn.scalar(here.order_by(*order))
+    return highest is not None and highest != desk.conn.scalar(here.order_by(*back))
+
+
+def _anywhere(desk: Desk, start: int) -> str | None:
+    """An item from a random place of the seeded order."""
+    query = (
+        sa.select(items.c.id)
+        .where(items.c.round_id == desk.round.id, _open, items.c.shuffle >= start)
+        .order_by(items.c.shuffle, items.c.id)
+        .limit(FIRST_LOOK)
+    )
+    rows = desk.conn.execute(query).all()
+    seen = _seen(desk, [row.id for row in rows])
+    return next((row.id for row in rows if row.id not in seen), None)
+
+
+def _by_priority(desk: Desk) -> Any:
+    cursor = desk.state.get("place")
+    row, _ = _walk(desk, None, FIRST_LOOK, windows=1)
+    if row is None and cursor is not None:
+        row, _ = _walk(desk, cursor, WINDOW)
+    if row is None and desk.now >= desk.state.get("quiet_until", 0.0):
+        row, windows = _walk(desk, None, WINDOW)
+        if row is None and windows > 1:
+            desk.state["quiet_until"] = desk.now + QUIET_SECONDS
+    if row is not None:
+        place = [row.priority, row.shuffle, row.id]
+        # All before it is full or was this rater's, so the next search starts here.
+        if cursor is None or _order(place) > _order(cursor):
+            desk.state["place"] = place
+    return row
+
+
+def _order(place: list[Any]) -> tuple[Any, ...]:
+    return (-place[0], place[1], place[2])
+
+
+def _walk(
+    desk: Desk, place: list[Any] | None, size: int, windows: int | None = None
+) -> tuple[Any, int]:
+    """The first unseen item after a place, and how many windows it took."""
+    count = 0
+    while windows is None or count < windows:
+        rows = _window(desk, place, size)
+        count += 1
+        seen = _seen(desk, [row.id for row in rows])
+        for row in rows:
+            if row.id not in seen:
+                return row, count
+        if len(rows) < size:
+            break
+        place = [rows[-1].priority, rows[-1].shuffle, rows[-1].id]
+    return None, count
+
+
+def _window(desk: Desk, place: list[Any] | None, size: int) -> list[Any]:
+    """The next open items after a place, in order, read from the index alone."""
+    query = (
+        sa.select(items.c.id, items.c.priority, items.c.shuffle)
+        .where(items.c.round_id == desk.round.id, _open)
+        .order_by(items.c.priority.desc(), items.c.shuffle, items.c.id)
+        .limit(size)
+    )
+    if place is None:
+        return list(desk.conn.execute(query).all())
+    level, *rest = place
+    after = sa.tuple_(items.c.shuffle, items.c.id) > sa.tuple_(*rest)
+    rows = list(desk.conn.execute(query.where(items.c.priority == level, after)).all())
+    if len(rows) < size:
+        below = query.where(items.c.priority < level).limit(size - len(rows))
+        rows += desk.conn.execute(below).all()
+    return rows
+
+
+def _seen(desk: Desk, names: list[str]) -> set[str]:
+    """Which of these items the rater had already."""
+    if not names:
+        return set()
+    query = sa.select(assignments.c.item_id).where(
+        assignments.c.item_id.in_(names), assignments.c.rater_id == desk.rater
+    )
+    return set(desk.conn.scalars(query))
