@@ -1,13 +1,13 @@
 // Two responses side by side. One key decides and sends, unless the round asks for more.
 
-import { Part, LETTERS, conversation, html, nothing, prose } from './ui.js';
+import { LETTERS, Part, conversation, hint, html, nothing, prose } from './ui.js';
 import { choiceOf } from './scale.js';
 import { commentWanted } from './notes.js';
 import './labels.js';
 import './scale.js';
 
 export class Compare extends Part {
-  static properties = { task: {}, keys: {}, body: {}, choice: {}, notes: {}, labels: {},
+  static properties = { task: {}, keys: {}, body: {}, tools: {}, choice: {}, notes: {}, labels: {},
     wanted: {} };
 
   constructor() {
@@ -43,6 +43,11 @@ export class Compare extends Part {
         <p class="question" aria-hidden="true">${this.task.question || schema.question}</p>
         <accord-scale .schema=${schema} .keys=${this.keys} .choice=${this.choice}
           @choose=${(e) => this.choose(e.detail)}></accord-scale>
+        <div class="row">${this.tools}${schema.allow_cannot_compare ? html`<button type="button"
+          class="button quiet small" data-action="cannot_compare"
+          aria-pressed=${String(this.choice?.outcome === 'cannot_compare')}
+          @click=${() => this.choose(choiceOf('cannot_compare', schema))}>Cannot compare
+          ${hint(this.keys, 'cannot_compare')}</button>` : nothing}</div>
       </div>`;
   }
 

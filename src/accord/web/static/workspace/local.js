@@ -51,6 +51,7 @@ class IndexedStore {
 
   /** @param {Change[]} changes @returns {Promise<void>} resolved when all of it is written */
   write(changes) {
+    if (!changes.length) return Promise.resolve();
     const names = [...new Set(changes.map(([store]) => store))];
     return new Promise((resolve, reject) => {
       const work = this.database.transaction(names, 'readwrite');
