@@ -13,9 +13,9 @@ import torch
 from accord import artifacts
 from accord.errors import ArtifactError, DataError
 from accord.models.load import load_policy
-from accord.models.pairs import collate_pairs, prompt_pairs
+from accord.models.pairs import prompt_pairs
 from accord.stages import dpo
-from accord.stages.dpo import _batches, _with_reference
+from accord.stages.dpo import _Batches, _batches
 from accord.types import Comparison
 
 
@@ -54,9 +54,11 @@ def items(loop):
 
 def test_reference_logprobs_are_sums_over_whole_responses(loop) -> None:
     policy, prompts = items(loop)
-    batch, _ = collate_pairs(prompts[:2], policy.pad_id)
-    reference = policy.network.frozen()
-    got = _with_reference(batch, policy, reference, 64).tensors["ref_logprobs_B"]
+    prepare = _Batches(policy, 64)
+    got = prepare(prompts[:2])[0].tensors["ref_logprobs_B"]
+    again = prepare([prompts[1], prompts[0]])[0].tensors["ref_logprobs_B"]
+    num_first = len(prompts[0].rows)
+    assert torch.equal(torch.cat([again[-num_first:], again[:-num_first]]), got)
     for row, total in zip([r for p in prompts[:2] for r in p.rows], got, strict=True):
         ids = torch.tensor([[*row.prompt, *row.response]])
         with torch.no_grad():
@@ -83,3 +85,21 @@ def test_nothing_but_ties_is_told(loop, recipe_with, tmp_path) -> None:
         artifacts.write_records(folder, records)
     with pytest.raises(DataError, match="0 prompts with a preference are too few"):
         dpo(recipe_with(), loop["sft"], artifacts.read(tmp_path / "ties"), tmp_path / "dpo")
+
+
+def test_how_sure_a_rater_was_is_the_target_where_it_is_asked_for(
+    loop, recipe_with, tmp_path
+) -> None:
+    """Raters who are never sure teach nothing: every target is 0.5, so the policy stays put."""
+    unsure = [
+        replace(c, strength=0.0) for c in loop["comparisons"].records() if isinstance(c, Comparison)
+    ]
+    with artifacts.write(tmp_path / "unsure", "comparisons", config={}, seed=0) as folder:
+        artifacts.write_records(folder, unsure)
+    given = artifacts.read(tmp_path / "unsure")
+    margins = {}
+    for asked in (True, False):
+        recipe = recipe_with(f"dpo.use_strength={str(asked).lower()}")
+        made = dpo(recipe, loop["sft"], given, tmp_path / f"dpo-{asked}")
+        margins[asked] = made.manifest.metrics["heldout/margin"]
+    assert abs(margins[True]) < 0.1 * abs(margins[False])

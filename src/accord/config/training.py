@@ -181,6 +181,10 @@ class DPOConfig(TrainingConfig):
     label_smoothing: Smoothing = 0.0
     """Probability that a verdict is the wrong way round (conservative DPO). 0: plain DPO."""
 
+    use_strength: bool = False
+    """Take how sure a rater was as the probability that the label is right, (1 + strength) / 2, in
+    place of 1; verdicts without a strength keep 1."""
+
 
 class PPOConfig(Section):
     """Proximal policy optimisation of the reward model's score under a KL penalty.

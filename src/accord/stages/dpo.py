@@ -1,7 +1,7 @@
 """DPO: the policy learns from comparisons directly, without a reward model (Rafailov et al. 2023).
 
-The SFT policy is the reference; its log-probabilities come from the same batch (and the same frozen
-trunk), and a prompt's completions are computed once for all their pairs.
+The SFT policy is the reference; its log-probabilities are computed once a completion, on the same
+frozen trunk, and a prompt's completions are computed once for all their pairs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from accord import artifacts
@@ -30,6 +31,7 @@ from accord.models.batch import TokenBatch
 from accord.models.load import Policy, load_policy, save_policy
 from accord.models.network import PolicyNetwork
 from accord.models.pairs import PairIndex, PromptPairs, collate_pairs, prompt_pairs
+from accord.models.trunk_cache import TrunkCache
 from accord.tracking import Tracker
 from accord.types import Comparison, Ranking
 
@@ -55,7 +57,9 @@ def dpo(recipe: Recipe, policy: Artifact, comparisons: Artifact, out: Path) -> A
     host.prepare(recipe.model.num_threads)
     trained = load_policy(policy.path, recipe.model)
     verdicts = [r for r in comparisons.records() if isinstance(r, Comparison | Ranking)]
-    items = prompt_pairs(verdicts, trained.encoder(recipe), tie_weight=0.0)
+    items = prompt_pairs(
+        verdicts, trained.encoder(recipe), tie_weight=0.0, use_strength=recipe.dpo.use_strength
+    )
     order = shuffled(len(items), recipe.seed, "dpo-heldout")
     num_heldout = max(1, int(len(items) * recipe.dpo.heldout_fraction))
     heldout = [items[i] for i in order[:num_heldout]]
@@ -82,8 +86,8 @@ def _train(
     work: Path,
     out: Path,
 ) -> Metrics:
-    config, pad_id = recipe.dpo, policy.pad_id
-    reference: PolicyNetwork = policy.network.frozen()
+    config = recipe.dpo
+    prepare = _Batches(policy, config.micro_batch_tokens)
     batches = [
         batch
         for epoch in range(config.num_epochs)
@@ -100,13 +104,11 @@ def _train(
         start, tensors, state = saved
         learner.load_state(checkpoint.under("policy", tensors))
         metrics = state["metrics"]
-    heldout_batch, heldout_pairs = collate_pairs(heldout, pad_id)
-    heldout_batch = _with_reference(heldout_batch, policy, reference, config.micro_batch_tokens)
+    heldout_batch, heldout_pairs = prepare(heldout)
     with Tracker(out.parent / "logs" / out.name, "dpo", len(batches)) as tracker:
         tracker.truncate(start)
         for step, chosen in enumerate(batches[start:], start=start):
-            batch, pairs = collate_pairs(chosen, pad_id)
-            batch = _with_reference(batch, policy, reference, config.micro_batch_tokens)
+            batch, pairs = prepare(chosen)
             loss = partial(
                 _loss, pairs=pairs, beta=config.beta, label_smoothing=config.label_smoothing
             )
@@ -142,12 +144,32 @@ def _loss(
     )
 
 
-def _with_reference(
-    batch: TokenBatch, policy: Policy, reference: PolicyNetwork, micro_batch_tokens: int
-) -> TokenBatch:
-    batch = policy.network.with_trunk(batch)
-    logprobs_BT = per_token(reference, batch, micro_batch_tokens)
-    return batch.with_tensors(ref_logprobs_B=sequence_logprobs(logprobs_BT, batch.response_mask_BT))
+class _Batches:
+    """Makes batches of prompts; what the frozen parts say of a prompt is computed once.
+
+    The reference's log-probabilities of a prompt's completions are computed by themselves, so that
+    they do not depend on what shares the batch and a resumed run gets the same bits.
+    """
+
+    def __init__(self, policy: Policy, micro_batch_tokens: int) -> None:
+        self._reference: PolicyNetwork = policy.network.frozen()
+        self._with_trunk = TrunkCache(policy.network)
+        self._pad_id = policy.pad_id
+        self._budget = micro_batch_tokens
+        self._known: dict[int, Tensor] = {}
+
+    def __call__(self, items: list[PromptPairs]) -> tuple[TokenBatch, PairIndex]:
+        """The rows of the items with their pairs, trunk and ``ref_logprobs_B``."""
+        batch, pairs = collate_pairs(items, self._pad_id)
+        ref_logprobs_B = torch.cat([self._ref_logprobs(item) for item in items])
+        return self._with_trunk(batch).with_tensors(ref_logprobs_B=ref_logprobs_B), pairs
+
+    def _ref_logprobs(self, item: PromptPairs) -> Tensor:
+        if id(item) not in self._known:
+            batch = self._with_trunk(collate_pairs([item], self._pad_id)[0])
+            logprobs_BT = per_token(self._reference, batch, self._budget)
+            self._known[id(item)] = sequence_logprobs(logprobs_BT, batch.response_mask_BT)
+        return self._known[id(item)]
 
 
 def _heldout(learner: LocalLearner, batch: TokenBatch, pairs: PairIndex, beta: float) -> Metrics:
