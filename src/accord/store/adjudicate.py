@@ -42,7 +42,8 @@ def spread(outcomes: Sequence[Mapping[str, Any]]) -> int:
     """
     ranks: list[list[int]] = [outcome["ranks"] for outcome in outcomes if "ranks" in outcome]
     if ranks:
-        return max([max(places) - min(places) for places in zip(*ranks, strict=True)])
+        widths: list[int] = [max(places) - min(places) for places in zip(*ranks, strict=True)]
+        return max(widths)
     points: list[int] = [
         (1 if outcome["best"] == 0 else -1) * (outcome["strength"] or 1)
         if outcome.get("outcome") == "best"

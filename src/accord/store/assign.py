@@ -36,6 +36,54 @@ from accord.store.work import (
 MAX_HELD = 10
 """Open tasks that one rater may hold in one round."""
 
+# Statements of the hot path are built once: making one costs more than running it.
+_OPEN_ROUNDS = (
+    sa.select(rounds)
+    .where(rounds.c.state == "open", rounds.c.task != "chat")
+    .order_by(rounds.c.created_at)
+)
+_OPEN_ROUND = _OPEN_ROUNDS.where(rounds.c.id == sa.bindparam("round"))
+_DESK = (
+    sa.select(accounts.c.role, round_raters.c.num_drawn, round_raters.c.state)
+    .select_from(
+        accounts.outerjoin(
+            round_raters,
+            sa.and_(
+                round_raters.c.rater_id == accounts.c.id,
+                round_raters.c.round_id == sa.bindparam("round"),
+            ),
+        )
+    )
+    .where(accounts.c.id == sa.bindparam("rater"))
+)
+_LEASE = (
+    items.update()
+    .where(items.c.id == sa.bindparam("item"))
+    .values(taken=items.c.taken + sa.bindparam("step"))
+    .returning(items.c.payload, items.c.taken)
+)
+_HELD = (
+    sa.select(assignments, items.c.payload, drafts.c.body.label("draft"))
+    .join(items, items.c.id == assignments.c.item_id)
+    .outerjoin(drafts, drafts.c.assignment_id == assignments.c.id)
+    .where(
+        assignments.c.round_id == sa.bindparam("round"),
+        assignments.c.rater_id == sa.bindparam("rater"),
+        assignments.c.state.in_(("open", "expired", "skipped")),
+        sa.or_(assignments.c.state != "skipped", assignments.c.skip_reason == LATER),
+        sa.or_(
+            assignments.c.state == "open",
+            items.c.taken < items.c.needed,
+            assignments.c.reason.not_in(("random", "priority", "overlap")),
+        ),
+    )
+)
+_LAPSED = sa.select(assignments.c.id, assignments.c.item_id, assignments.c.reason).where(
+    assignments.c.round_id == sa.bindparam("round"),
+    assignments.c.state == "open",
+    assignments.c.lease_expires < sa.bindparam("moment"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -150,10 +198,8 @@ def standing(store: Store, rater: str, round_id: str) -> Standing:
 
 def _rounds(conn: Connection, round_id: str | None) -> list[Round]:
     """The rounds to serve from; a chat makes its own items, so it is never among them."""
-    query = sa.select(rounds).where(rounds.c.state == "open", rounds.c.task != "chat")
-    if round_id is not None:
-        query = query.where(rounds.c.id == round_id)
-    found = [to_round(row) for row in conn.execute(query.order_by(rounds.c.created_at))]
+    query, names = (_OPEN_ROUNDS, {}) if round_id is None else (_OPEN_ROUND, {"round": round_id})
+    found = [to_round(row) for row in conn.execute(query, names)]
     if not found and round_id is not None:
         round_row(conn, round_id)  # says so if there is no such round
     return found
@@ -185,13 +231,7 @@ def _serve(
 
 
 def _desk(conn: Connection, found: Round, rater: str) -> Desk:
-    mine = sa.and_(round_raters.c.rater_id == accounts.c.id, round_raters.c.round_id == found.id)
-    query = (
-        sa.select(accounts.c.role, round_raters.c.num_drawn, round_raters.c.state)
-        .select_from(accounts.outerjoin(round_raters, mine))
-        .where(accounts.c.id == rater)
-    )
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_DESK, {"round": found.id, "rater": rater}).one_or_none()
     if row is None:
         raise missing("account", rater)
     if row.num_drawn is None:
@@ -239,10 +279,8 @@ def _spent(desk: Desk) -> bool:
 
 
 def _hand(desk: Desk, item: str, reason: str, repeat: int = 0) -> Assignment:
-    column = items.c
     ordinary = counts(reason)
-    change = items.update().where(column.id == item).values(taken=column.taken + int(ordinary))
-    row = desk.conn.execute(change.returning(column.payload, column.taken)).one()
+    row = desk.conn.execute(_LEASE, {"item": item, "step": int(ordinary)}).one()
     if ordinary and row.taken > 1:
         reason = "overlap"
     made = hand_out(
@@ -260,23 +298,8 @@ def _hand(desk: Desk, item: str, reason: str, repeat: int = 0) -> Assignment:
 
 def _held(conn: Connection, round_id: str, rater: str) -> list[RowMapping]:
     """What a rater may go on with: open tasks first, then lapsed ones, then those put off."""
-    free = sa.or_(
-        assignments.c.state == "open",
-        items.c.taken < items.c.needed,
-        sa.not_(assignments.c.reason.in_(("random", "priority", "overlap"))),
-    )
-    wanted = sa.or_(
-        assignments.c.state.in_(("open", "expired")),
-        sa.and_(assignments.c.state == "skipped", assignments.c.skip_reason == LATER),
-    )
-    query = (
-        sa.select(assignments, items.c.payload, drafts.c.body.label("draft"))
-        .join(items, items.c.id == assignments.c.item_id)
-        .outerjoin(drafts, drafts.c.assignment_id == assignments.c.id)
-        .where(assignments.c.round_id == round_id, assignments.c.rater_id == rater, wanted, free)
-    )
     place = {"open": 0, "expired": 1, "skipped": 2}
-    rows = conn.execute(query).mappings().all()
+    rows = conn.execute(_HELD, {"round": round_id, "rater": rater}).mappings().all()
     return sorted(rows, key=lambda row: (place[row["state"]], row["created_at"], row["id"]))
 
 
@@ -301,12 +324,7 @@ def _again(desk: Desk, row: RowMapping) -> Assignment:
 
 def _sweep(conn: Connection, round_id: str, moment: float) -> None:
     """Take back what was leased and not done in time."""
-    query = sa.select(assignments.c.id, assignments.c.item_id, assignments.c.reason).where(
-        assignments.c.round_id == round_id,
-        assignments.c.state == "open",
-        assignments.c.lease_expires < moment,
-    )
-    for row in conn.execute(query).all():
+    for row in conn.execute(_LAPSED, {"round": round_id, "moment": moment}).all():
         _expire(conn, row.id, row.item_id, row.reason)
 
 

@@ -29,7 +29,7 @@ from accord.store.schema import (
     rounds,
 )
 from accord.store.schema import events as log
-from accord.store.task import parse_body, verdict
+from accord.store.task import is_right, parse_body, verdict
 from accord.store.work import (
     Assignment,
     Judgment,
@@ -43,6 +43,32 @@ from accord.store.work import (
 
 UNDO_LAST = 20
 """How many of a rater's last tasks can be taken back."""
+
+# Statements of the hot path are built once: making one costs more than running it.
+_step: sa.BindParameter[int] = sa.bindparam("step")
+_INSERT = judgments.insert()
+_DROP_DRAFT = drafts.delete().where(drafts.c.assignment_id == sa.bindparam("assignment"))
+_DONE = (
+    assignments.update()
+    .where(assignments.c.id == sa.bindparam("assignment"))
+    .values(state="done", finished_at=sa.bindparam("moment"))
+)
+_ITEM_DONE = (
+    items.update().where(items.c.id == sa.bindparam("item")).values(done=items.c.done + _step)
+)
+_ROUND_DONE = (
+    rounds.update()
+    .where(rounds.c.id == sa.bindparam("round"))
+    .values(num_judgments=rounds.c.num_judgments + _step)
+)
+_MINE = (
+    round_raters.update()
+    .where(
+        round_raters.c.round_id == sa.bindparam("round"),
+        round_raters.c.rater_id == sa.bindparam("rater"),
+    )
+    .values(num_done=round_raters.c.num_done + _step)
+)
 
 
 def submit(
@@ -93,18 +119,27 @@ def submit_in(
         "active_ms": parsed.active_ms,
         "at": event.at,
     }
+    revision = 0
     if row.state == "done":
-        _revise(conn, row, values)
+        revision = _revise(conn, row, values)
     else:
         _finish(conn, found, row, values)
-    conn.execute(drafts.delete().where(drafts.c.assignment_id == row.id))
+    conn.execute(_DROP_DRAFT, {"assignment": row.id})
     if row.reason == "adjudication":
         adjudicate.settle(conn, found, row.item_id, outcome, rater)
     elif counts(row.reason):
         adjudicate.after_judgment(conn, found, row.item_id, rater)
-    kept = stored(conn, row.id)
-    assert kept is not None
-    return to_judgment(kept)
+    return Judgment(
+        assignment_id=row.id,
+        round_id=row.round_id,
+        item_id=row.item_id,
+        rater_id=rater,
+        body=said,
+        outcome=outcome,
+        guideline=row.guideline,
+        revision=revision,
+        at=event.at,
+    )
 
 
 def undo(store: Store, rater: str, key: str) -> Assignment:
@@ -131,7 +166,7 @@ def undo(store: Store, rater: str, key: str) -> Assignment:
         content = {"assignment": row.id, "item": row.item_id}
         events.append(conn, found.project_id, kind, rater, content, key=key)
         if row.state == "done":
-            _withdraw(conn, found, row)
+            withdraw(conn, found, row)
         elif counts(row.reason):
             take(conn, row.item_id)
         lease = now() + found.settings.lease_seconds
@@ -201,25 +236,6 @@ def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
     return {"right": right, "why": str(row.answer.get("why", ""))}
 
 
-def is_right(answer: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
-    """Whether a judgment by canonical index is what a gold or training item expects.
-
-    A ranking is right if it has the expected best response in first place, or no pair of responses
-    in the other order than the expected ranking.
-    """
-    if "ranks" in answer:
-        expected, given = answer["ranks"], outcome.get("ranks", [])
-        size = range(len(expected))
-        return len(given) == len(expected) and not any(
-            expected[i] < expected[j] and given[i] >= given[j] for i in size for j in size
-        )
-    if "best" in answer and "ranks" in outcome:
-        return bool(outcome["ranks"][answer["best"]] == 0)
-    if "best" in answer:
-        return outcome.get("outcome") == "best" and outcome["best"] == answer["best"]
-    return bool(outcome.get("outcome") == answer["outcome"])
-
-
 def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> str:
     """Ask the researchers about a task; returns the question's id.
 
@@ -271,11 +287,12 @@ def _require_unfrozen(found: Round) -> None:
         )
 
 
-def _revise(conn: Connection, row: sa.Row[Any], values: dict[str, Any]) -> None:
+def _revise(conn: Connection, row: sa.Row[Any], values: dict[str, Any]) -> int:
     if row.reason == "training":
         raise DataError("a training answer stands: the right one has been shown")
     change = judgments.update().where(judgments.c.assignment_id == row.id)
-    conn.execute(change.values(revision=judgments.c.revision + 1, **values))
+    change = change.values(revision=judgments.c.revision + 1, **values)
+    return int(conn.execute(change.returning(judgments.c.revision)).scalar_one())
 
 
 def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, Any]) -> None:
@@ -288,9 +305,8 @@ def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, 
         "rater_id": row.rater_id,
         "guideline": row.guideline,
     }
-    conn.execute(judgments.insert().values(revision=0, **same, **values))
-    change = assignments.update().where(assignments.c.id == row.id)
-    conn.execute(change.values(state="done", finished_at=values["at"]))
+    conn.execute(_INSERT, {"revision": 0, **same, **values})
+    conn.execute(_DONE, {"assignment": row.id, "moment": values["at"]})
     if row.state == "expired" and counts(row.reason):
         take(conn, row.item_id)
     _count(conn, found, row, 1)
@@ -298,7 +314,8 @@ def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, 
         _train(conn, row, values["outcome"])
 
 
-def _withdraw(conn: Connection, found: Round, row: sa.Row[Any]) -> None:
+def withdraw(conn: Connection, found: Round, row: sa.Row[Any]) -> None:
+    """Remove a judgment and keep what was said as the draft; the event is the caller's to write."""
     said = conn.scalar(sa.select(judgments.c.body).where(judgments.c.assignment_id == row.id))
     conn.execute(judgments.delete().where(judgments.c.assignment_id == row.id))
     _put_draft(conn, row.id, row.rater_id, said)
@@ -310,17 +327,11 @@ def _withdraw(conn: Connection, found: Round, row: sa.Row[Any]) -> None:
 def _count(conn: Connection, found: Round, row: sa.Row[Any], step: int) -> None:
     """Keep the counters of item, round and rater by one judgment more or less."""
     if row.reason != "adjudication":
-        conn.execute(
-            items.update().where(items.c.id == row.item_id).values(done=items.c.done + step)
-        )
+        conn.execute(_ITEM_DONE, {"item": row.item_id, "step": step})
     if counts(row.reason):
-        there = rounds.c.id == found.id
-        more = rounds.c.num_judgments + step
-        conn.execute(rounds.update().where(there).values(num_judgments=more))
+        conn.execute(_ROUND_DONE, {"round": found.id, "step": step})
     if row.reason != "training":
-        mine = sa.and_(round_raters.c.round_id == found.id, round_raters.c.rater_id == row.rater_id)
-        more = round_raters.c.num_done + step
-        conn.execute(round_raters.update().where(mine).values(num_done=more))
+        conn.execute(_MINE, {"round": found.id, "rater": row.rater_id, "step": step})
 
 
 def _train(conn: Connection, row: sa.Row[Any], outcome: dict[str, Any]) -> None:

@@ -24,7 +24,64 @@ WINDOW = 200
 QUIET_SECONDS = 5.0
 """After a search through more than one window in vain, the next one waits so long."""
 
-_open = sa.and_(items.c.role == "normal", items.c.taken < items.c.needed)
+# Statements of the hot path are built once: making one costs more than running it.
+_open = sa.and_(
+    items.c.round_id == sa.bindparam("round"),
+    items.c.role == "normal",
+    items.c.taken < items.c.needed,
+)
+_order_by = (items.c.priority.desc(), items.c.shuffle, items.c.id)
+_key = sa.tuple_(items.c.shuffle, items.c.id)
+_after = _key > sa.tuple_(sa.bindparam("shuffle"), sa.bindparam("name"))
+_at_level = items.c.priority == sa.bindparam("level")
+_TOP = (
+    sa.select(items.c.id, items.c.priority, items.c.shuffle)
+    .where(_open)
+    .order_by(*_order_by)
+    .limit(sa.bindparam("size"))
+)
+_LEVEL = _TOP.where(_at_level, _after)
+_BELOW = _TOP.where(items.c.priority < sa.bindparam("level"))
+_HIGHEST = sa.select(items.c.priority).where(_open).order_by(*_order_by).limit(1)
+_LOWEST = (
+    sa.select(items.c.priority)
+    .where(_open)
+    .order_by(items.c.priority, items.c.shuffle.desc(), items.c.id.desc())
+    .limit(1)
+)
+_ANYWHERE = (
+    sa.select(items.c.id)
+    .where(_open, items.c.shuffle >= sa.bindparam("start"))
+    .order_by(items.c.shuffle, items.c.id)
+    .limit(FIRST_LOOK)
+)
+_SEEN = sa.select(assignments.c.item_id).where(
+    assignments.c.item_id.in_(sa.bindparam("names", expanding=True)),
+    assignments.c.rater_id == sa.bindparam("rater"),
+)
+_RING = (
+    sa.select(items.c.id, items.c.shuffle)
+    .where(
+        items.c.round_id == sa.bindparam("round"),
+        items.c.role == sa.bindparam("role"),
+        ~sa.exists().where(
+            assignments.c.item_id == items.c.id,
+            assignments.c.rater_id == sa.bindparam("rater"),
+            assignments.c.repeat == sa.bindparam("repeat"),
+        ),
+    )
+    .order_by(items.c.shuffle, items.c.id)
+    .limit(1)
+)
+_RING_ON = _RING.where(_after)
+_SAVE = (
+    round_raters.update()
+    .where(
+        round_raters.c.round_id == sa.bindparam("round"),
+        round_raters.c.rater_id == sa.bindparam("rater"),
+    )
+    .values(num_drawn=sa.bindparam("drawn"), state=sa.bindparam("kept"))
+)
 
 
 @dataclass
@@ -55,11 +112,8 @@ class Desk:
         """Write what changed."""
         if (self.num_drawn, repr(self.state)) == self._before:
             return
-        where = sa.and_(
-            round_raters.c.round_id == self.round.id, round_raters.c.rater_id == self.rater
-        )
-        values = {"num_drawn": self.num_drawn, "state": self.state}
-        self.conn.execute(round_raters.update().where(where).values(values))
+        here = {"round": self.round.id, "rater": self.rater}
+        self.conn.execute(_SAVE, {**here, "drawn": self.num_drawn, "kept": self.state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +151,10 @@ def check_item(desk: Desk, role: str, repeat: int = 0) -> str | None:
     """
     start = number(desk.round.settings.seed, "ring", role, desk.rater) >> 33
     place = desk.state.get(role, [start, ""])
-    seen = sa.exists().where(
-        assignments.c.item_id == items.c.id,
-        assignments.c.rater_id == desk.rater,
-        assignments.c.repeat == repeat,
-    )
-    key = sa.tuple_(items.c.shuffle, items.c.id)
-    query = (
-        sa.select(items.c.id, items.c.shuffle)
-        .where(items.c.round_id == desk.round.id, items.c.role == role, ~seen)
-        .order_by(items.c.shuffle, items.c.id)
-        .limit(1)
-    )
-    row = desk.conn.execute(query.where(key > sa.tuple_(*place))).one_or_none()
+    here = {"round": desk.round.id, "role": role, "rater": desk.rater, "repeat": repeat}
+    row = desk.conn.execute(_RING_ON, {**here, "shuffle": place[0], "name": place[1]}).one_or_none()
     if row is None:
-        row = desk.conn.execute(query).one_or_none()
+        row = desk.conn.execute(_RING, here).one_or_none()
     if row is None:
         return None
     desk.state[role] = [row.shuffle, row.id]
@@ -136,22 +179,14 @@ def ordinary_item(desk: Desk) -> Chosen | None:
 
 
 def _priorities_differ(desk: Desk) -> bool:
-    here = sa.select(items.c.priority).where(items.c.round_id == desk.round.id, _open).limit(1)
-    order = (items.c.priority.desc(), items.c.shuffle, items.c.id)
-    back = (items.c.priority, items.c.shuffle.desc(), items.c.id.desc())
-    highest = desk.conn.scalar(here.order_by(*order))
-    return highest is not None and highest != desk.conn.scalar(here.order_by(*back))
+    here = {"round": desk.round.id}
+    highest = desk.conn.scalar(_HIGHEST, here)
+    return highest is not None and highest != desk.conn.scalar(_LOWEST, here)
 
 
 def _anywhere(desk: Desk, start: int) -> str | None:
     """An item from a random place of the seeded order."""
-    query = (
-        sa.select(items.c.id)
-        .where(items.c.round_id == desk.round.id, _open, items.c.shuffle >= start)
-        .order_by(items.c.shuffle, items.c.id)
-        .limit(FIRST_LOOK)
-    )
-    rows = desk.conn.execute(query).all()
+    rows = desk.conn.execute(_ANYWHERE, {"round": desk.round.id, "start": start}).all()
     seen = _seen(desk, [row.id for row in rows])
     return next((row.id for row in rows if row.id not in seen), None)
 
@@ -197,20 +232,15 @@ def _walk(
 
 def _window(desk: Desk, place: list[Any] | None, size: int) -> list[Any]:
     """The next open items after a place, in order, read from the index alone."""
-    query = (
-        sa.select(items.c.id, items.c.priority, items.c.shuffle)
-        .where(items.c.round_id == desk.round.id, _open)
-        .order_by(items.c.priority.desc(), items.c.shuffle, items.c.id)
-        .limit(size)
-    )
+    here = {"round": desk.round.id, "size": size}
     if place is None:
-        return list(desk.conn.execute(query).all())
-    level, *rest = place
-    after = sa.tuple_(items.c.shuffle, items.c.id) > sa.tuple_(*rest)
-    rows = list(desk.conn.execute(query.where(items.c.priority == level, after)).all())
+        return list(desk.conn.execute(_TOP, here).all())
+    level, shuffle, name = place
+    after = {"level": level, "shuffle": shuffle, "name": name}
+    rows = list(desk.conn.execute(_LEVEL, here | after).all())
     if len(rows) < size:
-        below = query.where(items.c.priority < level).limit(size - len(rows))
-        rows += desk.conn.execute(below).all()
+        below = {"round": desk.round.id, "size": size - len(rows), "level": level}
+        rows += desk.conn.execute(_BELOW, below).all()
     return rows
 
 
@@ -218,7 +248,4 @@ def _seen(desk: Desk, names: list[str]) -> set[str]:
     """Which of these items the rater had already."""
     if not names:
         return set()
-    query = sa.select(assignments.c.item_id).where(
-        assignments.c.item_id.in_(names), assignments.c.rater_id == desk.rater
-    )
-    return set(desk.conn.scalars(query))
+    return set(desk.conn.scalars(_SEEN, {"names": names, "rater": desk.rater}))

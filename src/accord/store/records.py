@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import orjson
@@ -124,6 +125,10 @@ class AddReport:
     duplicates: int
 
 
+# Statements of the hot path are built once: making one costs more than running it.
+_ROUND = sa.select(rounds).where(rounds.c.id == sa.bindparam("round"))
+
+
 def item_id(round_id: str, payload: Mapping[str, Any]) -> str:
     """The name of an item: sha256 of its content and its round, 16 hex characters."""
     canonical = orjson.dumps([round_id, payload], option=orjson.OPT_SORT_KEYS)
@@ -136,7 +141,7 @@ def round_row(conn: Connection, round_id: str) -> Round:
     Raises:
         DataError: there is none.
     """
-    row = conn.execute(sa.select(rounds).where(rounds.c.id == round_id)).one_or_none()
+    row = conn.execute(_ROUND, {"round": round_id}).one_or_none()
     if row is None:
         raise missing("round", round_id)
     return to_round(row)
@@ -152,8 +157,8 @@ def to_round(row: sa.Row[Any]) -> Round:
         purpose=row.purpose,
         state=row.state,
         guideline=row.guideline,
-        schema=TaskSchema.model_validate(row.schema),
-        settings=RoundSettings.model_validate(row.settings),
+        schema=_schema(orjson.dumps(row.schema)),
+        settings=_settings(orjson.dumps(row.settings)),
         budget=row.budget,
         num_items=row.num_items,
         num_wanted=row.num_wanted,
@@ -162,6 +167,16 @@ def to_round(row: sa.Row[Any]) -> Round:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
     )
+
+
+@lru_cache(maxsize=256)
+def _schema(text: bytes) -> TaskSchema:
+    return TaskSchema.model_validate_json(text)
+
+
+@lru_cache(maxsize=256)
+def _settings(text: bytes) -> RoundSettings:
+    return RoundSettings.model_validate_json(text)
 
 
 def to_item(row: sa.Row[Any]) -> Item:

@@ -238,6 +238,25 @@ def verdict(body: Body, permutation: Sequence[int]) -> Verdict:
     return {"outcome": body.outcome, **found}
 
 
+def is_right(answer: Mapping[str, Any], outcome: Verdict) -> bool:
+    """Whether a judgment by canonical index is what a gold or training item expects.
+
+    A ranking is right if it has the expected best response in first place, or no pair of responses
+    in the other order than the expected ranking.
+    """
+    if "ranks" in answer:
+        expected, given = answer["ranks"], outcome.get("ranks", [])
+        size = range(len(expected))
+        return len(given) == len(expected) and not any(
+            expected[i] < expected[j] and given[i] >= given[j] for i in size for j in size
+        )
+    if "best" in answer and "ranks" in outcome:
+        return bool(outcome["ranks"][answer["best"]] == 0)
+    if "best" in answer:
+        return outcome.get("outcome") == "best" and outcome["best"] == answer["best"]
+    return bool(outcome.get("outcome") == answer["outcome"])
+
+
 def presets() -> dict[str, str]:
     """Name -> one line on what it asks (the first comment of its file), sorted by name."""
     return {

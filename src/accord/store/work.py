@@ -19,6 +19,23 @@ from accord.types import Prompt
 LATER = "later"
 """The reason of a skip that brings the task back when the rater has no other."""
 
+# Statements of the hot path are built once: making one costs more than running it.
+_ITEM = items.c.id == sa.bindparam("item")
+_TAKE = (
+    items.update()
+    .where(_ITEM)
+    .values(
+        taken=items.c.taken + 1,
+        needed=sa.case((items.c.taken >= items.c.needed, items.c.taken + 1), else_=items.c.needed),
+    )
+)
+_GIVE_BACK = items.update().where(_ITEM).values(taken=items.c.taken - 1)
+_INSERT = assignments.insert()
+_OWN = sa.select(assignments).where(
+    assignments.c.id == sa.bindparam("assignment"), assignments.c.rater_id == sa.bindparam("rater")
+)
+_STORED = sa.select(judgments).where(judgments.c.assignment_id == sa.bindparam("assignment"))
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -152,7 +169,7 @@ def hand_out(
         "created_at": moment,
         "shown_at": None,
     }
-    conn.execute(assignments.insert().values(row))
+    conn.execute(_INSERT, row)
     return row
 
 
@@ -162,16 +179,12 @@ def take(conn: Connection, item: str) -> None:
     Only work that was already begun may make an item grow: a judgment that came after its lease
     had ended, or a task taken back by undo. It is one label more than planned, and none is lost.
     """
-    column = items.c
-    grown = sa.case((column.taken >= column.needed, column.taken + 1), else_=column.needed)
-    conn.execute(
-        items.update().where(column.id == item).values(taken=column.taken + 1, needed=grown)
-    )
+    conn.execute(_TAKE, {"item": item})
 
 
 def give_back(conn: Connection, item: str) -> None:
     """Count one live assignment of an ordinary item less."""
-    conn.execute(items.update().where(items.c.id == item).values(taken=items.c.taken - 1))
+    conn.execute(_GIVE_BACK, {"item": item})
 
 
 def counts(reason: str) -> bool:
@@ -195,10 +208,7 @@ def own_row(conn: Connection, assignment_id: str, rater: str) -> sa.Row[Any]:
     Raises:
         DataError: there is none, or it is another rater's.
     """
-    query = sa.select(assignments).where(
-        assignments.c.id == assignment_id, assignments.c.rater_id == rater
-    )
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_OWN, {"assignment": assignment_id, "rater": rater}).one_or_none()
     if row is None:
         raise missing("assignment", assignment_id)
     return row
@@ -206,5 +216,4 @@ def own_row(conn: Connection, assignment_id: str, rater: str) -> sa.Row[Any]:
 
 def stored(conn: Connection, assignment_id: str) -> sa.Row[Any] | None:
     """The judgment of an assignment as it stands, if there is one."""
-    query = sa.select(judgments).where(judgments.c.assignment_id == assignment_id)
-    return conn.execute(query).one_or_none()
+    return conn.execute(_STORED, {"assignment": assignment_id}).one_or_none()
