@@ -13,6 +13,7 @@ import queue
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,6 +148,7 @@ class Generator:
         self._worker: _Worker | None = None
         self._deaths = 0
         self._look_at, self._renew_at = 0.0, 0.0
+        self._streams: Counter[str] = Counter()
 
     @property
     def pid(self) -> int | None:
@@ -159,6 +161,19 @@ class Generator:
         """Whether the worker's models are loaded."""
         worker = self._worker
         return worker is not None and worker.ready
+
+    def num_streams(self, account: str) -> int:
+        """How many streams an account has open."""
+        return self._streams[account]
+
+    @contextmanager
+    def streaming(self, account: str) -> Iterator[None]:
+        """Count a stream while it is open; call it from the event loop."""
+        self._streams[account] += 1
+        try:
+            yield
+        finally:
+            self._streams[account] -= 1
 
     def start(self) -> None:
         """Start the worker and the thread that serves it; without policies do nothing."""
