@@ -14,6 +14,7 @@ from accord.web.svg import (
     Axis,
     Estimate,
     Point,
+    Unit,
     bars,
     control_chart,
     figure,
@@ -28,26 +29,25 @@ def shapes(svg: str, name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("value", "percent", "expected"),
+    ("value", "unit", "expected"),
     [
-        (0.724, True, "72 %"),
-        (-0.05, True, "−5 %"),
-        (0.455, False, "0.46"),
-        (None, True, "–"),
-        (float("nan"), True, "–"),
+        (0.724, "percent", "72 %"),
+        (-0.05, "percent", "−5 %"),
+        (0.4551, "plain", "0.46"),
+        (1034.4, "points", "1,034"),
+        (None, "percent", "–"),
+        (float("nan"), "percent", "–"),
     ],
 )
-def test_figures_read_as_people_write_them(
-    value: float | None, percent: bool, expected: str
-) -> None:
-    assert figure(value, percent) == expected
+def test_figures_read_as_people_write_them(value: float | None, unit: Unit, expected: str) -> None:
+    assert figure(value, unit) == expected
 
 
 def test_an_interval_says_its_figure_or_why_there_is_none() -> None:
     assert interval(Estimate("a", 0.72, 0.68, 0.76)) == "72 % (68 to 76)"
     assert interval(Estimate("a", 0.72)) == "72 %"
     assert interval(Estimate("a", None, note="one rater")) == "one rater"
-    assert interval(Estimate("a", 0.1, -0.2, 0.4), percent=False) == "0.10 (−0.20 to 0.40)"
+    assert interval(Estimate("a", 0.1, -0.2, 0.4), unit="plain") == "0.10 (−0.20 to 0.40)"
 
 
 def test_dots_and_whiskers_lie_where_the_values_are() -> None:

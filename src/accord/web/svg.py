@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from markupsafe import Markup, escape
 
 ROW = 30
 LABEL, VALUE, MARGIN = 210, 150, 8
 WIDTH = 720
+Unit: TypeAlias = Literal["percent", "plain", "points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +44,25 @@ class Axis:
     high: float = 1.0
     band: tuple[float, float] | None = None
     guide: float | None = None
-    percent: bool = True
+    unit: Unit = "percent"
 
 
-def figure(value: float | None, percent: bool = True) -> str:
-    """A number as the pages write it: 72 %, 0.45, or an en dash where there is none."""
+def figure(value: float | None, unit: Unit = "percent") -> str:
+    """A number as the pages write it: 72 %, 0.45, 1,034, or an en dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{100 * value:.0f} %" if percent else f"{value:.2f}"
-    return text.replace("-", "−")
+    text = {"percent": f"{100 * value:.0f} %", "plain": f"{value:.2f}", "points": f"{value:,.0f}"}
+    return text[unit].replace("-", "−")
 
 
-def interval(estimate: Estimate, percent: bool = True) -> str:
+def interval(estimate: Estimate, unit: Unit = "percent") -> str:
     """``72 % (68 to 76)``, or why there is no figure."""
     if estimate.value is None or not math.isfinite(estimate.value):
         return estimate.note or "–"
-    text = figure(estimate.value, percent)
+    text = figure(estimate.value, unit)
     if estimate.low is None or estimate.high is None:
         return text
-    low, high = figure(estimate.low, percent), figure(estimate.high, percent)
+    low, high = figure(estimate.low, unit), figure(estimate.high, unit)
     return f"{text} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
 
 
@@ -73,7 +75,7 @@ def intervals(title: str, estimates: Sequence[Estimate], axis: Axis) -> Markup:
         axis: range, band and guide, in the unit of the values.
     """
     height = ROW * len(estimates) + 26
-    spoken = "; ".join(f"{e.label}: {interval(e, axis.percent)}" for e in estimates)
+    spoken = "; ".join(f"{e.label}: {interval(e, axis.unit)}" for e in estimates)
     parts = [
         f'<svg class="chart intervals" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-label="{escape(f"{title}. {spoken}")}">'
@@ -102,7 +104,7 @@ def _row(number: int, estimate: Estimate, axis: Axis) -> str:
     tone = " flag" if estimate.flag else ""
     parts = [
         f'<g class="estimate{tone}"><title>{escape(estimate.label)}: '
-        f"{escape(interval(estimate, axis.percent))}, from {estimate.num:,}</title>"
+        f"{escape(interval(estimate, axis.unit))}, from {estimate.num:,}</title>"
         f'<text class="end ink" x="{LABEL - 12}" y="{y + 4:.1f}">{escape(_short(estimate.label))}'
         "</text>"
     ]
@@ -114,7 +116,7 @@ def _row(number: int, estimate: Estimate, axis: Axis) -> str:
                 f'M{high:.1f} {y - 4:.1f}v8"/>'
             )
         parts.append(f'<circle cx="{_x(estimate.value, axis):.1f}" cy="{y:.1f}" r="4.5"/>')
-        said = interval(estimate, axis.percent)
+        said = interval(estimate, axis.unit)
     else:
         said = "no figure yet"
     parts.append(f'<text x="{WIDTH - VALUE + 12}" y="{y + 4:.1f}">{escape(said)}</text></g>')
@@ -137,7 +139,7 @@ def _scale(axis: Axis, bottom: float) -> str:
         shown.append(_x(mark, axis))
         parts.append(
             f'<text class="mid" x="{shown[-1]:.1f}" y="{bottom + 17}">'
-            f"{escape(figure(mark, axis.percent))}</text>"
+            f"{escape(figure(mark, axis.unit))}</text>"
         )
     return "".join(parts)
 
