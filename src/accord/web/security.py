@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-UPLOADS = "/api/v1/lead/"
+UPLOADS = ("/api/v1/lead/", "/lead/")
 """Where files may be uploaded; everything else a browser sends is short."""
 
 
@@ -78,6 +79,9 @@ class WebSettings(BaseModel):
     logins_per_minute: Annotated[float, Field(gt=0)] = 20.0
     """Attempts from one address to log in or to accept an invitation; the store limits the
     attempts on one name as well."""
+
+    folder: Path | None = None
+    """Folder for frozen rounds and backups. None: beside the SQLite file."""
 
     @property
     def secure(self) -> bool:
