@@ -142,8 +142,8 @@ def submit_in(
     )
 
 
-def undo(store: Store, rater: str, key: str) -> Assignment:
-    """Take back the rater's newest task, judged or skipped, if it is among their last 20.
+def undo(store: Store, rater: str, key: str, assignment_id: str | None = None) -> Assignment:
+    """Take back a task, judged or skipped, if it is among the rater's last 20; the newest if None.
 
     The task is theirs again, with what they had said as its draft. Training items stay, for their
     answer has been shown, and so do the turns of a chat that went on.
@@ -157,7 +157,8 @@ def undo(store: Store, rater: str, key: str) -> Assignment:
         before = _used(conn, rater, key)
         if before is not None:
             return load_assignment(conn, before, rater)
-        row = next((r for r in _last(conn, rater) if r.state in ("done", "skipped")), None)
+        there = (r for r in _last(conn, rater) if r.state in ("done", "skipped"))
+        row = next((r for r in there if assignment_id in (None, r.id)), None)
         if row is None:
             raise DataError(f"there is nothing to take back among your last {UNDO_LAST} tasks")
         found = round_row(conn, row.round_id)
