@@ -29,7 +29,8 @@ from accord.store.schema import (
     rounds,
 )
 from accord.store.schema import events as log
-from accord.store.task import is_right, parse_body, verdict
+from accord.store.task import is_right as is_right
+from accord.store.task import parse_body, verdict
 from accord.store.work import (
     Assignment,
     Judgment,
