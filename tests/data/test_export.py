@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.data import export, make_prompt, read, read_comparisons, read_labels
-from accord.data.export import Shape
+from accord.data.export import SHAPES, Shape
+from accord.data.turns import MARKER, content_id
 from accord.errors import DataError
 from accord.types import (
     Comparison,
@@ -47,9 +48,21 @@ prompts = st.builds(
 completions = st.builds(Completion, text, name)
 strengths = st.none() | st.floats(0, 1)
 margins = st.none() | st.floats(-10, 10)
-comparisons = st.builds(
-    Comparison, prompts, completions, completions, st.just("a"), strengths, margins, name, name
-).filter(lambda c: c.a.text != c.b.text)
+weights = st.none() | st.floats(0, 9)
+
+
+def verdicts(
+    choice: st.SearchStrategy[Any] = st.just("a"),  # noqa: B008
+    prompt: st.SearchStrategy[Prompt] = prompts,
+    completion: st.SearchStrategy[Completion] = completions,
+    strength: st.SearchStrategy[float | None] = strengths,
+) -> st.SearchStrategy[Comparison]:
+    notes = strength, margins, name, name, st.just(""), weights, strengths
+    built = st.builds(Comparison, prompt, completion, completion, choice, *notes)
+    return built.filter(lambda c: c.a.text != c.b.text)
+
+
+comparisons = verdicts()
 labels = st.builds(Label, prompts, completions, st.booleans(), name)
 demonstrations = st.builds(Demonstration, prompts, text)
 
@@ -66,6 +79,8 @@ def rankings(draw: st.DrawFn) -> Ranking:
         draw(strengths),
         draw(name),
         draw(name),
+        "",
+        draw(weights),
     )
 
 
@@ -84,7 +99,32 @@ def round_trip(records: Sequence[Record], shape: Shape, suffix: str) -> list[Rec
         return list(read(path, kinds=(type(records[0]),)).records)
 
 
+asked = st.builds(
+    lambda words, own, tags: make_prompt([Message("user", words)], own, tags),
+    text.filter(lambda words: not words.startswith("\n\nHuman:")),
+    st.sampled_from(["", "p1"]),
+    st.lists(text, max_size=2, unique=True).map(tuple),
+)
+trimmed = text.map(str.strip).filter(lambda words: not MARKER.search(words))
+said = st.builds(
+    lambda roles_and_words, own: make_prompt(
+        [Message(role, words) for role, words in roles_and_words], own
+    ),
+    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), trimmed), min_size=1, max_size=3),
+    st.sampled_from(["", "p1"]),
+)
+any_choice = st.sampled_from(["a", "b", "tie", "both_bad"])
+steps = st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, 0.3])
+
 CASES: list[tuple[Shape, st.SearchStrategy[Any]]] = [
+    ("accord", verdicts(any_choice)),
+    ("accord", rankings()),
+    ("accord", labels),
+    ("trl-implicit", comparisons),
+    ("trl-text", verdicts(prompt=asked)),
+    ("hh", verdicts(prompt=said, completion=st.builds(Completion, trimmed, name))),
+    ("arena", verdicts(any_choice)),
+    ("summarize", verdicts(st.sampled_from(["a", "b"]), asked, strength=steps)),
     ("trl-preference", comparisons),
     ("trl-unpaired", labels),
     ("trl-prompt-completion", demonstrations),
@@ -94,7 +134,7 @@ CASES: list[tuple[Shape, st.SearchStrategy[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
 @pytest.mark.parametrize(("shape", "strategy"), CASES, ids=[shape for shape, _ in CASES])
 def test_every_shape_comes_back_equal(
     shape: Shape, strategy: st.SearchStrategy[Any], suffix: str
@@ -121,6 +161,9 @@ RECORDS: list[tuple[Shape, list[Any]]] = [
     ("messages", [Demonstration(PROMPT, "Yes", "1"), Demonstration(PROMPT, "No")]),
     ("nemo-rank", [Ranking(PROMPT, (YES, NO, MAYBE), (1, 0, 1), 0.5, "ann", "v1", "1")]),
     ("prompt", [PROMPT]),
+    ("accord", [PAIRS[0]]),
+    ("trl-implicit", PAIRS),
+    ("arena", PAIRS),
 ]
 
 
@@ -195,15 +238,61 @@ def test_ties_have_no_place_in_pairs(tmp_path: Path) -> None:
 
 def test_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    with pytest.raises(DataError, match="cannot hold a Demonstration; use trl-prompt-completion"):
+    with pytest.raises(
+        DataError, match="cannot hold a Demonstration; use accord or trl-prompt-completion"
+    ):
         export([Demonstration(PROMPT, "x")], path)
     with pytest.raises(DataError, match="nothing to write"):
         export([], path)
     with pytest.raises(DataError, match="unknown shape"):
         export(PAIRS, path, "pairs")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"\.jsonl or \.parquet"):
+    with pytest.raises(DataError, match=r"\.jsonl, \.parquet or \.csv"):
         export(PAIRS, tmp_path / "x.xlsx")
     export(PAIRS, path)
     with pytest.raises(DataError, match="exists"):
         export(PAIRS, path)
     assert [file.name for file in tmp_path.iterdir()] == ["x.jsonl"]
+
+
+def test_hh_rows_are_transcripts_and_what_they_cannot_say_is_refused(tmp_path: Path) -> None:
+    prompt = make_prompt(
+        [Message("user", "Hi"), Message("assistant", "Yes?"), Message("user", "?")]
+    )
+    export([Comparison(prompt, NO, MAYBE, "b")], tmp_path / "x.jsonl", "hh")
+    head = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: ?\n\nAssistant:"
+    row = orjson.loads((tmp_path / "x.jsonl").read_bytes())
+    assert (row["chosen"], row["rejected"]) == (f"{head} Maybe", f"{head} No")
+    with pytest.raises(DataError, match="record 1: hh: a transcript has no system turn"):
+        export(PAIRS[:1], tmp_path / "y.jsonl", "hh")
+    sly = Completion("Sure.\n\nHuman: thanks")
+    with pytest.raises(DataError, match="would be read as several"):
+        export([Comparison(prompt, sly, NO, "a")], tmp_path / "y.jsonl", "hh")
+    with pytest.raises(DataError, match="one user message as the prompt"):
+        export([Comparison(prompt, NO, MAYBE, "a")], tmp_path / "y.jsonl", "trl-text")
+
+
+def test_arena_rows_keep_ties_and_judges(tmp_path: Path) -> None:
+    both_bad = Comparison(PROMPT, YES, NO, "both_bad", rater="ann", id="7", soft_label=0.5)
+    export([both_bad, both_bad], tmp_path / "x.jsonl", "arena")
+    row = orjson.loads((tmp_path / "x.jsonl").read_bytes().split(b"\n")[0])
+    assert (row["winner"], row["judge"], row["question_id"]) == ("tie (bothbad)", "ann", "7")
+    assert (row["model_a"], row["model_b"], row["turn"]) == ("m1", "m2", 1)
+    assert read_comparisons(tmp_path / "x.jsonl") == [both_bad, both_bad]
+
+
+def test_summaries_say_confidence_on_nine_steps(tmp_path: Path) -> None:
+    prompt = make_prompt([Message("user", "A long post.")], "t3_x")
+    verdicts = [Comparison(prompt, NO, MAYBE, c, s) for c, s in (("a", 1.0), ("b", 0.75))]
+    export(verdicts, tmp_path / "x.jsonl", "summarize")
+    rows = [orjson.loads(line) for line in (tmp_path / "x.jsonl").read_bytes().splitlines()]
+    assert [row["extra"]["confidence"] for row in rows] == [1, 8]
+    assert [row["choice"] for row in rows] == [0, 1]
+    assert rows[0]["info"] == {"id": "t3_x", "post": "A long post."}
+    tie = Comparison(prompt, NO, MAYBE, "tie")
+    with pytest.raises(DataError, match="use nemo-rank or arena"):
+        export([tie], tmp_path / "y.jsonl", "summarize")
+
+
+def test_every_shape_is_round_tripped_by_some_test() -> None:
+    assert {shape for shape, _ in CASES} | {"oasst"} == set(SHAPES)
+    assert content_id(PROMPT.messages) == PROMPT.id

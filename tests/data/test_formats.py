@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from accord.data.formats import FORMATS, dense, find_format, identifier
+from accord.data.formats import FORMATS, find_format
+from accord.data.notes import dense, identifier
 from accord.data.report import RowError
 from accord.errors import DataError
 from accord.types import Comparison, Completion, Demonstration, Label, Message, Prompt, Ranking

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from accord.data.cells import nested, unescape
 from accord.errors import DataError
 
 REQUIRED = (
@@ -14,7 +15,8 @@ REQUIRED = (
 )
 OPTIONAL = (
     *("margin", "input", "system", "history", "kto_tag", "id", "prompt_id", "tags", "rater"),
-    *("guideline", "strength", "model", "chosen_model", "rejected_model"),
+    *("guideline", "strength", "model", "chosen_model", "rejected_model", "weight", "soft_label"),
+    *("response_a", "response_b", "responses"),
 )
 COLUMNS = REQUIRED + OPTIONAL
 """The column names accord knows, which ``columns=`` may map to a user's own."""
@@ -37,25 +39,39 @@ def check_columns(columns: Mapping[str, str]) -> None:
 
 
 def rename(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The row under accord's names; a name mapped to "" is absent."""
+    """The row under accord's names; a name mapped to "" is absent.
+
+    ``outer.inner`` names a field of an object, unless a column has that very name.
+    """
     taken = set(columns.values())
     renamed = {key: row[key] for key in row if key not in taken and key not in columns}
-    renamed.update(
-        (ours, row[theirs]) for ours, theirs in columns.items() if theirs and theirs in row
-    )
+    for ours, theirs in columns.items():
+        outer, _, inner = theirs.partition(".")
+        if theirs and theirs in row:
+            renamed[ours] = row[theirs]
+        elif inner and type(row.get(outer)) is dict and inner in row[outer]:
+            renamed[ours] = row[outer][inner]
     return renamed
 
 
 def typed(row: dict[str, Any]) -> dict[str, Any]:
-    """A csv row: blank optional cells are absent, numbers and booleans are parsed."""
+    """A csv row: blank optional cells are absent; numbers, booleans and JSON are parsed.
+
+    Accord's own rows (column ``type``) may have any cell blank.
+    """
     words = {"true": True, "false": False, "1": 1, "0": 0}
+    plain = row.get("type") == "demonstration"
     cells: dict[str, Any] = {
-        key: value for key, value in row.items() if value != "" or key not in OPTIONAL
+        key: unescape(value) if plain and key == "completion" else nested(key, unescape(value))
+        for key, value in row.items()
+        if value != "" or (key not in OPTIONAL and "type" not in row)
     }
-    for key in ("label", "kto_tag"):
+    for key in ("label", "kto_tag", "good"):
         if key in cells:
             cells[key] = words.get(cells[key].strip().lower(), cells[key])
-    for key in ("margin", "strength"):
+    if cells.get("choice") in ("0", "1"):
+        cells["choice"] = int(cells["choice"])
+    for key in ("margin", "strength", "weight", "soft_label"):
         if key in cells:
             try:
                 cells[key] = float(cells[key])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeAlias
 
 from accord.data.accord_rows import parse_accord
-from accord.data.columns import OPTIONAL
+from accord.data.argilla import is_argilla, parse_argilla
+from accord.data.battles import parse_battle, parse_summaries
+from accord.data.label_studio import parse_label_studio
+from accord.data.notes import Row, comparison_of, dense, identifier, note, number, prompt_of
 from accord.data.oasst import parse_tree
 from accord.data.report import RowError
 from accord.data.turns import (
@@ -17,7 +18,6 @@ from accord.data.turns import (
     answer,
     conversation,
     kind,
-    make_prompt,
     messages,
     shared_text,
     split_pair,
@@ -38,9 +38,6 @@ from accord.types import (
     Sample,
 )
 
-Row: TypeAlias = dict[str, Any]
-NOTES = frozenset(OPTIONAL)
-
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -52,72 +49,10 @@ class Format:
     matches: Callable[[Row], bool]
     parse: Callable[[Row], list[Record]]
     key: str = "id"
-    """The column whose value may not appear twice."""
+    """The column whose value may not appear twice; "" where every row stands for itself."""
 
-
-def identifier(row: Mapping[str, Any], field: str = "id") -> str:
-    """The row's id as text, "" where it has none.
-
-    Raises:
-        RowError: wrong type.
-    """
-    value = row.get(field)
-    if value is None:
-        return ""
-    if type(value) is str:
-        return value
-    if type(value) is int:
-        return str(value)
-    raise RowError("wrong type", f"{field!r} is {kind(value)}, not text or a whole number")
-
-
-def _note(row: Row, field: str) -> str:
-    value = row.get(field)
-    if value is None:
-        return ""
-    if type(value) is str:
-        return value
-    raise RowError("wrong type", f"{field!r} is {kind(value)}, not text")
-
-
-def _number(row: Row, field: str, low: float = -math.inf, high: float = math.inf) -> float | None:
-    value = row.get(field)
-    if value is None:
-        return None
-    if type(value) is not float and type(value) is not int:
-        raise RowError("wrong type", f"{field!r} is {kind(value)}, not a number")
-    if not (low <= value <= high and math.isfinite(value)):
-        raise RowError("out of range", f"{field!r} is {value}, not in {low:g} to {high:g}")
-    return float(value)
-
-
-def _prompt(row: Row, turns: Iterable[Message], id_field: str = "prompt_id") -> Prompt:
-    tags = row.get("tags")
-    if tags is None:
-        return make_prompt(tuple(turns), identifier(row, id_field))
-    if type(tags) is str:
-        tags = [tags]
-    if type(tags) is not list or not all(type(tag) is str for tag in tags):
-        raise RowError("wrong type", "'tags' is not a list of texts")
-    return make_prompt(tuple(turns), identifier(row, id_field), tuple(tags))
-
-
-def _comparison(row: Row, turns: tuple[Message, ...], chosen: str, rejected: str) -> Comparison:
-    if chosen == rejected:
-        raise RowError("identical pair", "'chosen' equals 'rejected'")
-    if NOTES.isdisjoint(row):
-        return Comparison(make_prompt(turns), Completion(chosen), Completion(rejected), "a")
-    return Comparison(
-        _prompt(row, turns),
-        Completion(chosen, _note(row, "chosen_model")),
-        Completion(rejected, _note(row, "rejected_model")),
-        "a",
-        _number(row, "strength", 0.0, 1.0),
-        _number(row, "margin"),
-        _note(row, "rater"),
-        _note(row, "guideline"),
-        identifier(row),
-    )
+    many: bool = False
+    """Whether one row holds the verdicts of several people, or several records of several kinds."""
 
 
 def _label(row: Row, turns: tuple[Message, ...], completion: str, field: str) -> Label:
@@ -126,17 +61,17 @@ def _label(row: Row, turns: tuple[Message, ...], completion: str, field: str) ->
         raise RowError("missing field", repr(field))
     if type(good) is not bool and (type(good) is not int or good not in (0, 1)):
         raise RowError("wrong type", f"{field!r} is {kind(good)}, not true or false")
-    written = Completion(completion, _note(row, "model"))
-    return Label(_prompt(row, turns), written, bool(good), _note(row, "rater"), identifier(row))
+    written = Completion(completion, note(row, "model"))
+    return Label(prompt_of(row, turns), written, bool(good), note(row, "rater"), identifier(row))
 
 
 def _demonstration(row: Row, turns: tuple[Message, ...], completion: str) -> Demonstration:
-    return Demonstration(_prompt(row, turns), completion, identifier(row))
+    return Demonstration(prompt_of(row, turns), completion, identifier(row))
 
 
 def _hh(row: Row) -> list[Record]:
     sides = text(row.get("chosen"), "chosen"), text(row.get("rejected"), "rejected")
-    return [_comparison(row, *transcript_pair(*sides))]
+    return [comparison_of(row, *transcript_pair(*sides))]
 
 
 def _preference(row: Row) -> list[Record]:
@@ -144,17 +79,19 @@ def _preference(row: Row) -> list[Record]:
     if row.get("prompt") is not None:
         turns = conversation(row["prompt"], "prompt")
         if type(chosen) is not list or type(rejected) is not list:
-            return [_comparison(row, turns, answer(chosen, "chosen"), answer(rejected, "rejected"))]
+            return [
+                comparison_of(row, turns, answer(chosen, "chosen"), answer(rejected, "rejected"))
+            ]
         whole = _continued(turns, chosen, "chosen"), _continued(turns, rejected, "rejected")
-        return [_comparison(row, *split_pair(*whole))]
+        return [comparison_of(row, *split_pair(*whole))]
     if type(chosen) is list or type(rejected) is list:
         pair = split_pair(messages(chosen, "chosen"), messages(rejected, "rejected"))
-        return [_comparison(row, *pair)]
+        return [comparison_of(row, *pair)]
     words = text(chosen, "chosen"), text(rejected, "rejected")
     if all(MARKER.match(side) for side in words):
         return _hh(row)
     prompt, chosen, rejected = shared_text(*words)
-    return [_comparison(row, (Message("user", prompt),), chosen, rejected)]
+    return [comparison_of(row, (Message("user", prompt),), chosen, rejected)]
 
 
 def _continued(prompt: tuple[Message, ...], value: object, field: str) -> tuple[Message, ...]:
@@ -179,7 +116,7 @@ def _spoken(row: Row, turns: tuple[Message, ...], field: str) -> Record:
     if not turns:
         raise RowError("empty field", repr(field))
     if turns[-1].role != "assistant":
-        return _prompt(row, turns, "id")
+        return prompt_of(row, turns, "id")
     if len(turns) == 1:
         raise RowError("broken conversation", f"{field!r} is an answer without a prompt")
     return _demonstration(row, turns[:-1], turns[-1].content)
@@ -207,27 +144,22 @@ def _nemo_rank(row: Row) -> list[Record]:
             reason = "missing field" if rank is None else "wrong type"
             raise RowError(reason, f"'{field}.rank' is {kind(rank)}, not a whole number")
         written = answer(entry.get("completion"), f"{field}.completion")
-        completions.append(Completion(written, _note(entry, "model")))
+        completions.append(Completion(written, note(entry, "model")))
         ranks.append(rank)
     if len({completion.text for completion in completions}) == 1 and len(set(ranks)) > 1:
         raise RowError("identical pair", "all completions are equal but their ranks differ")
     return [
         Ranking(
-            _prompt(row, turns),
+            prompt_of(row, turns),
             tuple(completions),
             dense(ranks),
-            _number(row, "strength", 0.0, 1.0),
-            _note(row, "rater"),
-            _note(row, "guideline"),
+            number(row, "strength", 0.0, 1.0),
+            note(row, "rater"),
+            note(row, "guideline"),
             identifier(row),
+            number(row, "weight", 0.0),
         )
     ]
-
-
-def dense(ranks: list[int]) -> tuple[int, ...]:
-    """The same order and ties with ranks 0, 1, 2, ... without gaps: 0 is best."""
-    place = {rank: index for index, rank in enumerate(sorted(set(ranks)))}
-    return tuple(place[rank] for rank in ranks)
 
 
 def _alpaca(row: Row) -> list[Record]:
@@ -246,9 +178,9 @@ def _alpaca(row: Row) -> list[Record]:
     prompt = (*turns, Message("user", words))
     if row.get("chosen") is not None or row.get("rejected") is not None:
         pair = answer(row.get("chosen"), "chosen"), answer(row.get("rejected"), "rejected")
-        return [_comparison(row, prompt, *pair)]
+        return [comparison_of(row, prompt, *pair)]
     if "output" not in row:
-        return [_prompt(row, prompt, "id")]
+        return [prompt_of(row, prompt, "id")]
     completion = answer(row["output"], "output")
     if row.get("kto_tag") is not None:
         return [_label(row, prompt, completion, "kto_tag")]
@@ -263,7 +195,7 @@ def _sharegpt(row: Row) -> list[Record]:
         if not turns:
             raise RowError("empty field", "'conversations'")
         pair = answer(row.get("chosen"), "chosen"), answer(row.get("rejected"), "rejected")
-        return [_comparison(row, turns, *pair)]
+        return [comparison_of(row, turns, *pair)]
     spoken = _spoken(row, turns, "conversations")
     if row.get("kto_tag") is not None and isinstance(spoken, Demonstration):
         return [_label(row, spoken.prompt.messages, spoken.completion, "kto_tag")]
@@ -271,7 +203,7 @@ def _sharegpt(row: Row) -> list[Record]:
 
 
 def _prompt_row(row: Row) -> list[Record]:
-    return [_prompt(row, conversation(row.get("prompt"), "prompt"), "id")]
+    return [prompt_of(row, conversation(row.get("prompt"), "prompt"), "id")]
 
 
 def _is_hh(row: Row) -> bool:
@@ -295,6 +227,39 @@ _FORMATS = (
         lambda row: type(row.get("prompt")) is dict and "replies" in row["prompt"],
         parse_tree,
         key="message_tree_id",
+        many=True,
+    ),
+    Format(
+        "label-studio",
+        "data, annotations",
+        (Comparison, Ranking, Demonstration),
+        _has("data", "annotations"),
+        parse_label_studio,
+        many=True,
+    ),
+    Format(
+        "argilla",
+        "fields, responses",
+        (Comparison, Ranking, Demonstration),
+        is_argilla,
+        parse_argilla,
+        many=True,
+    ),
+    Format(
+        "arena",
+        "model_a, model_b, winner, conversation_a, conversation_b",
+        (Comparison,),
+        _has("winner", "conversation_a", "conversation_b"),
+        parse_battle,
+        key="",
+    ),
+    Format(
+        "summarize",
+        "info, summaries, choice",
+        (Comparison,),
+        _has("info", "summaries", "choice"),
+        parse_summaries,
+        key="",
     ),
     Format(
         "nemo-rank", "context, completions", (Ranking,), _has("context", "completions"), _nemo_rank

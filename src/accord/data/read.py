@@ -278,7 +278,7 @@ class _Reader:
         )
 
     def _converter(self, chosen: Format, kinds: Kinds | None) -> Convert:
-        parse, max_chars, many = chosen.parse, self._max_chars, chosen.name == "oasst"
+        parse, max_chars, many = chosen.parse, self._max_chars, chosen.many
 
         def convert(row: dict[str, Any]) -> list[Record]:
             records = parse(row)
@@ -333,7 +333,7 @@ def _from_content(prompt: Prompt) -> bool:
 
 
 def _majority(rows: list[dict[str, Any]], chosen: Format) -> Kinds | None:
-    if chosen.name in ("accord", "oasst") or len(chosen.gives) == 1:
+    if chosen.name == "accord" or chosen.many or len(chosen.gives) == 1:
         return None
     votes: Counter[type[Record]] = Counter()
     for row in rows:

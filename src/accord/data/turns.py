@@ -174,12 +174,13 @@ def answer(value: object, field: str) -> str:
 
 
 def split_pair(
-    chosen: Sequence[Message], rejected: Sequence[Message]
+    chosen: Sequence[Message], rejected: Sequence[Message], *, may_be_equal: bool = False
 ) -> tuple[tuple[Message, ...], str, str]:
     """The prompt two conversations share, and their two last turns.
 
     The prompt is the longest common prefix of turns. Where the two part earlier than at the last
-    assistant turn there is no single completion to compare, and the row is bad.
+    assistant turn there is no single completion to compare, and the row is bad. Only a tie
+    (``may_be_equal``) may have two equal completions.
 
     Raises:
         RowError: identical pair, early divergence, broken conversation, missing field.
@@ -197,7 +198,7 @@ def split_pair(
         )
     if chosen[last].role != "assistant" or rejected[last].role != "assistant":
         raise RowError("broken conversation", "the last turn is not the assistant's")
-    if chosen[last] == rejected[last]:
+    if chosen[last] == rejected[last] and not may_be_equal:
         raise RowError("identical pair", "'chosen' equals 'rejected'")
     if last == 0:
         raise RowError("missing field", "'prompt' (and 'chosen' and 'rejected' share no turn)")
