@@ -36,6 +36,7 @@ class Votes:
         outcome: FIRST, SECOND, TIE or BOTH_BAD, of the item's first and second completion.
         shown: +1 where the item's first completion was shown on side a, -1 where on side b.
         strength: how sure the rater was, in [0, 1]; NaN where nobody asked.
+        turned: True where the comparison's ``a`` is the item's second completion.
         repeat: 0 for a rater's first verdict on an item, 1 for the second, ...
         items: (prompt id, key of the first completion, key of the second) of each item.
         raters: the raters' ids, sorted.
@@ -48,6 +49,7 @@ class Votes:
     outcome: IntArray
     shown: IntArray
     strength: FloatArray
+    turned: NDArray[np.bool_]
     repeat: IntArray
     items: tuple[tuple[str, str, str], ...]
     raters: tuple[str, ...]
@@ -134,6 +136,7 @@ def encode(
             pairs = zip(measure(first), measure(second), strict=True)
             differences.append([x - y for x, y in pairs])
     item_N, rater_N, outcome_N, shown_N, repeat_N = np.array(rows, dtype=np.int64).T
+    turned_N = shown_N < 0
     if first_on_a is not None:
         shown_N = shown_N * np.where(np.asarray(first_on_a, dtype=bool), 1, -1)
     strengths = [np.nan if row.strength is None else row.strength for row in comparisons]
@@ -143,6 +146,7 @@ def encode(
         outcome=outcome_N,
         shown=shown_N,
         strength=np.array(strengths, dtype=np.float64),
+        turned=turned_N,
         repeat=repeat_N,
         items=tuple(items),
         raters=tuple(raters),
