@@ -1,4 +1,4 @@
-"""How people come in: by a link that works once. There is no open sign-up and no default password."""
+"""How people come in: by a link that works once; no open sign-up, no default password."""
 
 from __future__ import annotations
 

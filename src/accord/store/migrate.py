@@ -100,7 +100,8 @@ def copy(source: Path, to: Path) -> Path:
             f"No backup was made at {to}: {error}. Check the room and the owner."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
     return to
 
 

@@ -82,23 +82,24 @@ def add_account(
     contact = " ".join(contact.split())[:200]
     if conn.execute(sa.select(accounts.c.id).where(accounts.c.name_key == key)).first():
         raise AccountError(f"The name {shown} is taken. Choose another one.")
-    row = {
-        "id": _free_id(conn),
+    account_id, shred_key = _free_id(conn), secrets.token_hex(32)
+    row: dict[str, Any] = {
+        "id": account_id,
         "name": shown,
         "name_key": key,
         "contact": contact,
         "role": role,
         "status": "active",
         "password_hash": password_hash,
-        "shred_key": secrets.token_hex(32),
+        "shred_key": shred_key,
         "settings": {},
         "created_at": now(),
     }
     conn.execute(sa.insert(accounts).values(row))
-    sealed = commitment(row["shred_key"], shown, contact)
-    body = {"account": row["id"], "role": role, "commitment": sealed}
+    sealed = commitment(shred_key, shown, contact)
+    body = {"account": account_id, "role": role, "commitment": sealed}
     events.append(conn, INSTALLATION, "account_created", actor, body)
-    made = find_account(conn, row["id"])
+    made = find_account(conn, account_id)
     if made is None:
         raise AssertionError("an account that was just made is there")
     return made
