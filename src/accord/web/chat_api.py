@@ -11,24 +11,23 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from accord.store import chat, dialogue, generation
+from accord.store import accounts, chat, dialogue, generation, rounds
 from accord.store.accounts import Account
 from accord.store.database import Store
 from accord.store.dialogue import Conversation, Turn
 from accord.store.generation import Progress
-from accord.store.records import round_row
-from accord.store.task import ChatTurnBody
 from accord.web.errors import WebError
 from accord.web.generator import Generator
+from accord.web.rater_api import HIDDEN_SETTINGS, Id, Key, Object, Text, Worker
 from accord.web.render import response_html
 from accord.web.reveal import Event, PairedReveal
-from accord.web.sessions import WORKERS, get_store, require
+from accord.web.sessions import Stored
 
 HEARTBEAT_SECONDS = 15.0
 TICK_SECONDS = 0.1
@@ -43,28 +42,25 @@ FAILED = {
 
 router = APIRouter(prefix="/api/v1", tags=["chat"])
 
-Id = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
-Key = Annotated[str, Field(min_length=1, max_length=80)]
-Worker = Annotated[Account, Depends(require(*WORKERS))]
-Here = Annotated[Store, Depends(get_store)]
 
+class KeyRequest(BaseModel):
+    """A wish that counts once, however often it is sent."""
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     key: Key
 
 
-class Say(_Request):
+class MessageRequest(KeyRequest):
     """What the rater says."""
 
-    text: Annotated[str, Field(min_length=1, max_length=chat.MAX_CHARS)]
+    text: Annotated[Text, Field(min_length=1, max_length=chat.MAX_CHARS)]
 
 
-class Choose(_Request):
-    """Which answer is better, by slot."""
+class ChoiceRequest(KeyRequest):
+    """Which answer is better, by slot; see ``accord.store.task.ChatTurnBody``."""
 
-    body: ChatTurnBody
+    body: Object
 
 
 def get_generator(request: Request) -> Generator:
@@ -77,52 +73,53 @@ Maker = Annotated[Generator, Depends(get_generator)]
 
 
 @router.post("/rounds/{round_id}/conversations")
-def start(round_id: Id, asked: _Request, account: Worker, store: Here) -> dict[str, Any]:
+def start(round_id: Id, asked: KeyRequest, account: Worker, store: Stored) -> dict[str, Any]:
     """Begin a conversation in a chat round."""
+    _require_read(store, account, round_id)
     return _show(store, chat.start(store, account.id, round_id, asked.key))
 
 
 @router.get("/rounds/{round_id}/conversation")
-def resume(round_id: Id, account: Worker, store: Here) -> dict[str, Any]:
+def resume(round_id: Id, account: Worker, store: Stored) -> dict[str, Any]:
     """The conversation that the rater left open in a round, if there is one."""
     found = dialogue.latest(store, account.id, round_id)
     return {"conversation": None} if found is None else _show(store, found)
 
 
 @router.get("/conversations/{conversation_id}")
-def read(conversation_id: Id, account: Worker, store: Here) -> dict[str, Any]:
+def read(conversation_id: Id, account: Worker, store: Stored) -> dict[str, Any]:
     """A conversation as it stands."""
     return _show(store, dialogue.get(store, account.id, conversation_id))
 
 
 @router.post("/conversations/{conversation_id}/messages")
 def say(
-    conversation_id: Id, asked: Say, account: Worker, store: Here, maker: Maker
+    conversation_id: Id, asked: MessageRequest, account: Worker, store: Stored, maker: Maker
 ) -> dict[str, Any]:
     """Say something; two answers are on their way."""
+    _require_read(store, account, dialogue.get(store, account.id, conversation_id).round_id)
     turn = chat.add_turn(store, account.id, conversation_id, asked.text, asked.key)
     maker.wake()
     return {"turn": turn.id, "html": response_html(turn.text)}
 
 
 @router.post("/conversations/{conversation_id}/end")
-def end(conversation_id: Id, asked: _Request, account: Worker, store: Here) -> dict[str, Any]:
+def end(conversation_id: Id, asked: KeyRequest, account: Worker, store: Stored) -> dict[str, Any]:
     """Leave a conversation for good."""
     chat.end(store, account.id, conversation_id, asked.key)
     return {"over": True}
 
 
 @router.post("/turns/{turn_id}/choice")
-def choose(turn_id: Id, asked: Choose, account: Worker, store: Here) -> dict[str, Any]:
+def choose(turn_id: Id, asked: ChoiceRequest, account: Worker, store: Stored) -> dict[str, Any]:
     """Say which answer is better; the conversation goes on with one of them."""
-    body = asked.body.model_dump(mode="json")
-    turn = chat.choose(store, account.id, turn_id, body, asked.key)
+    turn = chat.choose(store, account.id, turn_id, asked.body, asked.key)
     found = dialogue.get(store, account.id, turn.conversation_id)
     return {"saved": True, **_show(store, found)}
 
 
 @router.post("/turns/{turn_id}/undo")
-def undo(turn_id: Id, asked: _Request, account: Worker, store: Here) -> dict[str, Any]:
+def undo(turn_id: Id, asked: KeyRequest, account: Worker, store: Stored) -> dict[str, Any]:
     """Take a choice back, where nothing followed."""
     turn = chat.undo(store, account.id, turn_id, asked.key)
     return _show(store, dialogue.get(store, account.id, turn.conversation_id))
@@ -132,7 +129,7 @@ def undo(turn_id: Id, asked: _Request, account: Worker, store: Here) -> dict[str
 async def stream(
     turn_id: Id,
     account: Worker,
-    store: Here,
+    store: Stored,
     maker: Maker,
     last_event_id: Annotated[str, Header(max_length=200)] = "",
 ) -> StreamingResponse:
@@ -198,17 +195,25 @@ def _encode(event: Event) -> bytes:
     return format_sse_event(event=event.name, data_str=json.dumps(data), id=event.id)
 
 
+def _require_read(store: Store, account: Account, round_id: str) -> None:
+    """Refuse to go on under a guideline that the rater has not read."""
+    found = rounds.get_round(store, round_id)
+    if found.guideline > accounts.acknowledged_guideline(store, account.id, found.project_id):
+        raise WebError(
+            409, "The guideline has changed.", "Please read it first; nothing of yours is lost."
+        )
+
+
 def _show(store: Store, found: Conversation) -> dict[str, Any]:
     """A conversation as its rater may see it."""
-    with store.read() as conn:
-        round_ = round_row(conn, found.round_id)
+    round_ = rounds.get_round(store, found.round_id)
     last = found.turns[-1] if found.turns else None
     waits = last if last is not None and last.state in ("waiting", "ready") else None
     return {
         "conversation": found.id,
         "round": found.round_id,
         "question": round_.schema.question,
-        "schema": round_.schema.model_dump(mode="json", exclude={"continue_with"}),
+        "schema": round_.schema.model_dump(mode="json", exclude=HIDDEN_SETTINGS),
         "messages": [
             {"role": m.role, "text": m.content, "html": response_html(m.content)}
             for m in dialogue.messages(found)
