@@ -12,12 +12,14 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from accord.errors import AccordError
+from accord.store.database import StoreError
+from accord.store.records import MissingError
 from accord.web.render import page
 
 LOG = logging.getLogger("accord.web")
@@ -103,16 +105,27 @@ def install(app: FastAPI, always: Mapping[str, str]) -> None:
 
     @app.exception_handler(AccordError)
     async def _known(request: Request, error: AccordError) -> Response:
-        return respond(request, 400, str(error), "")
-
-    @app.exception_handler(OperationalError)
-    async def _database(request: Request, error: OperationalError) -> Response:
-        LOG.error("database: %s", error)
-        return respond(request, 503, *DATABASE, {"Retry-After": "10"})
+        if isinstance(error, StoreError) and isinstance(error.__cause__, DBAPIError):
+            LOG.error("%s", error)  # it names the file, which is not for everyone
+            return respond(request, 503, *DATABASE, {"Retry-After": "10"})
+        statuses = ((MissingError, 404), (StoreError, 409))
+        status = next((code for kind, code in statuses if isinstance(error, kind)), 400)
+        return respond(request, status, *_sentences(str(error)))
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> Response:
         return respond(request, 500, *UNFORESEEN, always)
+
+
+def _sentences(message: str) -> tuple[str, str]:
+    """An error's message as what and how; accord's own part them with a semicolon."""
+    what, _, how = message.partition("; ")
+    return _sentence(what), _sentence(how)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.?!' else '.'}" if text else ""
 
 
 def _problem(place: tuple[int | str, ...], message: str) -> str:
