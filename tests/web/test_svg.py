@@ -81,7 +81,7 @@ def test_a_missing_value_draws_no_dot_and_says_so() -> None:
 def test_no_name_becomes_markup(evil: str) -> None:
     drawn = [
         intervals(evil, [Estimate(evil, 0.5, 0.4, 0.6, note=evil)], Axis()),
-        control_chart(evil, [Point(evil, 0.5)], 0.5, 0.1),
+        control_chart(evil, [Point(evil, 0.5, 0.4, 0.6)]),
         bars(evil, [(evil, 3.0)], evil),
     ]
     for svg in drawn:
@@ -92,19 +92,25 @@ def test_no_name_becomes_markup(evil: str) -> None:
 def test_nothing_needs_an_inline_style() -> None:
     drawn = [
         intervals("a", [Estimate("b", 0.5, 0.4, 0.6, flag=True)], Axis(band=(0.6, 0.7), guide=0.5)),
-        control_chart("a", [Point("1", 0.5), Point("2", 0.9, out=True)], 0.5, 0.1),
+        control_chart("a", [Point("1", 0.5, 0.4, 0.6), Point("2", 0.9, 0.4, 0.6, out=True)]),
         bars("a", [("1", 3.0), ("2", 0.0)], "judgments"),
     ]
     assert all("style" not in svg and "<script" not in svg for svg in drawn)
 
 
-def test_points_outside_the_limits_are_marked_and_gaps_are_bridged() -> None:
-    points = [Point("batch 1", 0.5), Point("batch 2", None), Point("batch 3", 0.9, out=True)]
-    svg = control_chart("Drift", points, 0.5, 0.1)
+def test_points_outside_the_limits_are_marked() -> None:
+    points = [Point("batch 1", 0.5, 0.4, 0.6), Point("batch 2", 0.9, 0.4, 0.6, out=True)]
+    svg = control_chart("Drift", points)
     dots = shapes(svg, "circle")
     assert [dot["class"] for dot in dots] == ["dot", "dot flag"]
     assert float(dots[1]["cy"]) < float(dots[0]["cy"])
-    assert "batch 3: 90 % (outside the limits)" in svg
+    assert "batch 2: 90 % (outside the limits)" in svg
+
+
+def test_limits_are_drawn_where_they_are() -> None:
+    svg = control_chart("Drift", [Point("1", 0.5, 0.4, 0.6), Point("2", 0.5, 0.3, 0.7)])
+    narrow, wide = (float(r["height"]) for r in shapes(svg, "rect"))
+    assert wide / narrow == pytest.approx(2.0, rel=0.01)
 
 
 def test_bars_are_as_tall_as_their_share_of_the_tallest() -> None:

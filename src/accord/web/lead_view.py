@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from accord.errors import DataError
+from accord.feedback.agreement import PAPER_BAND
 from accord.store.records import Round
-from accord.web.lead_data import SHOWN_HOURS, Progress
-from accord.web.lead_figures import Drift, Figures, PolicyRating, RaterFigures
-from accord.web.svg import Axis, Estimate, bars, control_chart, figure, interval, intervals
+from accord.web.lead_data import MAX_JUDGMENTS, SHOWN_HOURS, Progress
+from accord.web.lead_figures import Figures, PolicyRating, RaterFigures
+from accord.web.svg import Axis, Estimate, Point, bars, control_chart, figure, interval, intervals
 
-PAPER_BAND = (0.63, 0.77)
 TASK_TEXT = {
     "compare": "Choose between two answers",
     "rank": "Rank several answers",
@@ -102,54 +104,40 @@ def settings_text(found: Round) -> list[str]:
 
 def charts(shown: Figures, progress: Progress, names: Mapping[str, str]) -> dict[str, Any]:
     """Everything that the page of a round draws."""
-    hours = [(f"{SHOWN_HOURS - i - 1} h ago", float(n)) for i, n in enumerate(progress.by_hour)]
-    hours[-1] = ("now", hours[-1][1])
-    view: dict[str, Any] = {
+    hours = [(f"{SHOWN_HOURS - i - 1} hours ago", float(n)) for i, n in enumerate(progress.by_hour)]
+    hours[-1] = ("this hour", hours[-1][1])
+    gold = [_named(row.gold, names) for row in shown.raters if row.gold.num]
+    return {
         "hours_svg": bars("Judgments by hour", hours, "judgments") if sum(progress.by_hour) else "",
         "agreement": _agreement(shown),
-        "agreement_missing": shown.agreement_missing,
-        "bias_svg": "",
-        "bias_notes": [],
-        "gold_svg": "",
-        "drift_svg": "",
-        "drift_note": "",
+        "agreement_missing": shown.missing,
+        "bias_svg": intervals("Habits", shown.habits, Axis(guide=0.5)) if shown.habits else "",
+        "bias_notes": _habit_notes(shown.habits),
+        "gold_svg": intervals("Known answers, share right", gold, Axis()) if gold else "",
+        "partial": shown.num_judgments >= MAX_JUDGMENTS,
+        **_drift(shown),
     }
-    if shown.habits:
-        view["bias_svg"] = intervals("Habits", shown.habits, Axis(guide=0.5))
-        view["bias_notes"] = _habit_notes(shown.habits)
-    if shown.gold:
-        rows = [_named(gold, names) for gold in shown.gold]
-        view["gold_svg"] = intervals("Known answers, share right", rows, Axis())
-    if shown.drift is not None:
-        view |= _drift(shown.drift)
-    return view
 
 
 def _named(estimate: Estimate, names: Mapping[str, str]) -> Estimate:
-    label = names.get(estimate.label, estimate.label)
-    return Estimate(
-        label, estimate.value, estimate.low, estimate.high, estimate.num, estimate.note,
-        estimate.flag,
-    )  # fmt: skip
+    return replace(estimate, label=names.get(estimate.label, estimate.label))
 
 
 def _agreement(shown: Figures) -> dict[str, Any] | None:
     if not shown.agreement:
         return None
-    raw = intervals("Raw agreement", shown.agreement, Axis(band=PAPER_BAND))
     lowest = min([-0.2, *(e.low for e in shown.beyond_chance if e.low is not None)])
     axis = Axis(max(-1.0, lowest), 1.0, guide=0.0, unit="plain")
     notes = [f"{e.label}: {e.note}." for e in shown.beyond_chance if e.value is None and e.note]
     first = shown.agreement[0]
-    notes.insert(0, f"From {first.num:,} judgments of items that two or more people judged.")
     return {
-        "raw_svg": raw,
+        "raw_svg": intervals("Raw agreement", shown.agreement, Axis(band=PAPER_BAND)),
         "chance_svg": intervals("Agreement beyond chance", shown.beyond_chance, axis),
-        "notes": notes,
+        "notes": [f"From {first.num:,} judgments on items that two or more people judged.", *notes],
     }
 
 
-def _habit_notes(habits: tuple[Estimate, ...]) -> list[str]:
+def _habit_notes(habits: Sequence[Estimate]) -> list[str]:
     notes = []
     for habit in habits:
         if habit.low is None or habit.high is None:
@@ -160,47 +148,60 @@ def _habit_notes(habits: tuple[Estimate, ...]) -> list[str]:
     return notes or ["No pull that these judgments could show."]
 
 
-def _drift(drift: Drift) -> dict[str, Any]:
-    outside = [point.label for point in drift.points if point.out]
+def _drift(shown: Figures) -> dict[str, Any]:
+    if not shown.drift:
+        return {"drift_svg": "", "drift_note": ""}
+    points = [Point(f"batch {p.batch}", p.share, p.low, p.high, p.outside) for p in shown.drift]
+    outside = [point.label for point in points if point.out]
     return {
-        "drift_svg": control_chart("Anchors", drift.points, drift.middle, drift.band),
+        "drift_svg": control_chart("Anchors", points),
         "drift_note": (
             f"Outside the band: {', '.join(outside)}. Look at what changed then: people, the "
             "guideline, or the items."
             if outside
-            else f"All {len(drift.points)} batches lie within the band."
+            else f"All {len(points)} batches lie within the band."
         ),
     }
 
 
-def rater_rows(
-    shown: Figures, names: Mapping[str, str], weights: Mapping[str, Estimate]
-) -> list[dict[str, Any]]:
-    """One row of the table of raters a person."""
-    return [_rater_row(r, names, weights.get(r.id)) for r in shown.raters]
-
-
-def _rater_row(
-    r: RaterFigures, names: Mapping[str, str], weight: Estimate | None
-) -> dict[str, Any]:
-    pulled = r.left.low is not None and r.left.high is not None and r.left.num >= 20
+def raters(shown: Figures, names: Mapping[str, str]) -> dict[str, Any]:
+    """The chart of reliability and the table of raters."""
+    rows = [_named(row.reliability, names) for row in shown.raters]
+    ends = [x for row in rows for x in (row.low, row.high) if x is not None]
+    axis = Axis(max(-2.0, min([-0.5, *ends])), min(4.0, max([1.5, *ends])), guide=1.0, unit="plain")
     return {
-        "id": r.id,
-        "name": names.get(r.id, r.id),
-        "num": f"{r.num:,}",
-        "seconds": "–" if r.seconds is None else f"{r.seconds:.1f} s",
-        "left": interval(r.left) if r.left.num else "–",
-        "longer": interval(r.longer) if r.longer.num else "–",
-        "ties": figure(r.ties.value),
-        "consistent": interval(r.consistent) if r.consistent.num else "–",
-        "gold": interval(r.gold) if r.gold.num else "–",
-        "weight": "–" if weight is None else figure(weight.value, "plain"),
-        "flag": (pulled and (r.left.low > 0.5 or r.left.high < 0.5))  # type: ignore[operator]
-        or bool(weight and weight.flag),
-    }  # fmt: skip
+        "quality_svg": intervals("Reliability", rows, axis) if rows else "",
+        "quality_missing": shown.raters_missing,
+        "raters": [_rater_row(row, names) for row in shown.raters],
+        "to_look_at": [
+            {"name": names.get(row.id, row.id), "flags": row.flags}
+            for row in shown.raters
+            if row.flags
+        ],
+    }
 
 
-def rating_rows(found: tuple[PolicyRating, ...]) -> dict[str, Any]:
+def _rater_row(row: RaterFigures, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": names.get(row.id, row.id),
+        "num": f"{row.num:,}",
+        "seconds": "–" if row.seconds.value is None else f"{row.seconds.value:.1f} s",
+        "left": _or_dash(row.left),
+        "longer": _or_dash(row.longer),
+        "ties": figure(row.ties.value),
+        "consistent": _or_dash(row.consistent),
+        "gold": _or_dash(row.gold),
+        "weight": figure(row.weight, "plain"),
+        "flag": bool(row.flags),
+    }
+
+
+def _or_dash(estimate: Estimate) -> str:
+    return "–" if estimate.value is None else interval(estimate)
+
+
+def ratings(found: Sequence[PolicyRating]) -> dict[str, Any]:
     """The chart and the table of a head-to-head round."""
     ends = [x for row in found for x in (row.elo.low, row.elo.high) if x is not None]
     axis = Axis(min([900.0, *ends]) - 20, max([1100.0, *ends]) + 20, guide=1000.0, unit="points")
@@ -216,3 +217,27 @@ def rating_rows(found: tuple[PolicyRating, ...]) -> dict[str, Any]:
             for row in found
         ],
     }
+
+
+def choices(found: Round, num_responses: int) -> list[tuple[str, str]]:
+    """What an adjudicator may decide: values of a form, and what they say."""
+    best = [(f"best-{i}", f"answer {i + 1} is better") for i in range(num_responses)]
+    if found.task == "rank":
+        return [(f"best-{i}", f"answer {i + 1} comes first") for i in range(num_responses)]
+    rest = [("tie", "equally good")] if found.schema.allow_tie else []
+    rest += [("both_bad", "both bad")] if found.schema.allow_both_bad else []
+    return [*best, *rest, ("cannot_compare", "cannot be compared")]
+
+
+def read_choice(value: str) -> dict[str, Any]:
+    """A decision from its form value, by canonical index.
+
+    Raises:
+        DataError: not one of :func:`choices`.
+    """
+    kind, _, place = value.partition("-")
+    if kind == "best" and place.isdecimal():
+        return {"outcome": "best", "best": int(place), "strength": None}
+    if value in ("tie", "both_bad", "cannot_compare"):
+        return {"outcome": value}
+    raise DataError("choose one of the outcomes shown")

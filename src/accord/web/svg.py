@@ -146,55 +146,56 @@ def _scale(axis: Axis, bottom: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One batch of a chart over time: label, value (None: nothing then) and whether it is out."""
+    """One batch: its share, the limits that chance keeps it in, and whether it is outside."""
 
     label: str
-    value: float | None
+    value: float
+    low: float
+    high: float
     out: bool = False
 
 
-def control_chart(title: str, points: Sequence[Point], middle: float, band: float) -> Markup:
-    """Values by batch with a centre line and control limits at ``middle`` +- ``band``.
-
-    A point marked ``out`` is drawn in the warning colour. Values are shares in 0..1.
-    """
-    width, height, left, top = WIDTH, 180, 52, 12
-    values = [p.value for p in points if p.value is not None]
-    low = max(0.0, min([middle - band, *values]) - 0.05)
-    high = min(1.0, max([middle + band, *values]) + 0.05)
-    span = (high - low) or 1.0
+def control_chart(title: str, points: Sequence[Point]) -> Markup:
+    """Shares by batch within their control limits; a batch outside is in the warning colour."""
+    width, height, left, top, bottom = WIDTH, 190, 52, 12, 28
+    low = max(0.0, min([p.low for p in points] + [p.value for p in points]) - 0.04)
+    high = min(1.0, max([p.high for p in points] + [p.value for p in points]) + 0.04)
+    step = (width - left - 8) / max(len(points), 1)
 
     def y(value: float) -> float:
-        return top + (high - min(max(value, low), high)) / span * (height - top - 26)
+        return top + (high - value) / ((high - low) or 1.0) * (height - top - bottom)
 
-    def x(number: int) -> float:
-        return left + (number + 0.5) * (width - left - 8) / max(len(points), 1)
-
-    drawn = [(x(i), y(p.value), p) for i, p in enumerate(points) if p.value is not None]
-    path = "".join(f"{'L' if i else 'M'}{px:.1f} {py:.1f}" for i, (px, py, _) in enumerate(drawn))
     spoken = "; ".join(
         f"{p.label}: {figure(p.value)}{' (outside the limits)' if p.out else ''}" for p in points
     )
     parts = [
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(f"{title}. {spoken}")}">',
-        f'<rect class="band" x="{left}" y="{y(middle + band):.1f}" width="{width - left - 8}" '
-        f'height="{y(middle - band) - y(middle + band):.1f}"/>',
-        f'<path class="guide" d="M{left} {y(middle):.1f}H{width - 8}"/>',
-        f'<text class="end" x="{left - 8}" y="{y(middle) + 4:.1f}">{escape(figure(middle))}</text>',
-        f'<path class="curve" d="{path}"/>',
+        f'aria-label="{escape(f"{title}. {spoken}")}">'
     ]
-    every = max(1, len(points) // 8)
-    for i, (px, py, point) in enumerate(drawn):
-        tone = "dot flag" if point.out else "dot"
+    for i, p in enumerate(points):
         parts.append(
-            f'<circle class="{tone}" cx="{px:.1f}" cy="{py:.1f}" r="4.5"><title>'
-            f"{escape(point.label)}: {escape(figure(point.value))}</title></circle>"
+            f'<rect class="band" x="{left + i * step:.1f}" y="{y(p.high):.1f}" '
+            f'width="{step:.1f}" height="{y(p.low) - y(p.high):.1f}"/>'
+        )
+    for mark in (low, high):
+        parts.append(
+            f'<text class="end" x="{left - 8}" y="{y(mark) + 4:.1f}">{escape(figure(mark))}</text>'
+        )
+    middles = [left + (i + 0.5) * step for i in range(len(points))]
+    path = "".join(
+        f"{'L' if i else 'M'}{x:.1f} {y(p.value):.1f}"
+        for i, (x, p) in enumerate(zip(middles, points, strict=True))
+    )
+    parts.append(f'<path class="curve" d="{path}"/>')
+    every = max(1, math.ceil(len(points) / 8))
+    for i, (x, p) in enumerate(zip(middles, points, strict=True)):
+        parts.append(
+            f'<circle class="{"dot flag" if p.out else "dot"}" cx="{x:.1f}" '
+            f'cy="{y(p.value):.1f}" r="4.5"><title>{escape(p.label)}: {escape(figure(p.value))}, '
+            f"expected {escape(figure(p.low))} to {escape(figure(p.high))}</title></circle>"
         )
         if i % every == 0:
-            parts.append(
-                f'<text class="mid" x="{px:.1f}" y="{height - 8}">{escape(point.label)}</text>'
-            )
+            parts.append(f'<text class="mid" x="{x:.1f}" y="{height - 8}">{escape(p.label)}</text>')
     return Markup("".join(parts) + "</svg>")
 
 

@@ -1,0 +1,232 @@
+"""What leads do, once for pages and API: make rounds, import, decide, answer, freeze, export."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+
+from accord.artifacts import Artifact, read
+from accord.errors import DataError
+from accord.store import accounts, events, rounds, schema
+from accord.store.accounts import Account
+from accord.store.columns import now
+from accord.store.database import Store, StoreError
+from accord.store.intake import read_items
+from accord.store.records import AddReport, ItemRole, Project, Round, missing, round_row
+from accord.web.security import WebSettings
+from accord.web.sessions import LEADS
+
+UPLOAD_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class GuidelineVersion:
+    """One version of a project's guideline and who wrote it when (UTC seconds)."""
+
+    version: int
+    text: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a rater asked about a task, and the answer, if it has one."""
+
+    id: str
+    rater: str
+    item_id: str | None
+    text: str
+    at: float
+    answer: str
+    answered_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frozen round: where it lies, its hash and the events it was made from."""
+
+    path: str
+    hash: str
+    first_event: int
+    last_event: int
+    at: float
+
+
+def find_project(store: Store, project_id: str) -> Project:
+    """A project by id.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = next((p for p in rounds.list_projects(store) if p.id == project_id), None)
+    if found is None:
+        raise missing("project", project_id)
+    return found
+
+
+def names(store: Store, reader: Account) -> dict[str, str]:
+    """Rater id -> the name that ``reader`` may see: leads see names, others see ids."""
+    if reader.role not in LEADS:
+        return {}
+    return {account.id: account.name for account in accounts.list_accounts(store)}
+
+
+def guideline_versions(store: Store, project_id: str) -> list[GuidelineVersion]:
+    """All versions, the newest first."""
+    g = schema.guidelines
+    query = sa.select(g.c.version, g.c.text, g.c.created_by, g.c.created_at)
+    query = query.where(g.c.project_id == project_id).order_by(g.c.version.desc())
+    with store.read() as conn:
+        return [GuidelineVersion(*row) for row in conn.execute(query)]
+
+
+def write_guideline(store: Store, project_id: str, text: str, actor: str) -> int:
+    """A new version, which every round of the project that is not closed follows from now on.
+
+    Raises:
+        DataError: no such project, or no words.
+    """
+    if not text.strip():
+        raise DataError("a guideline needs some words")
+    version = rounds.set_guideline(store, project_id, text, actor)
+    for found in rounds.list_rounds(store, project_id):
+        if found.state in ("draft", "open") and found.guideline != version:
+            rounds.use_guideline(store, found.id, version, actor)
+    return version
+
+
+def import_items(
+    store: Store, round_id: str, name: str, file: BinaryIO, role: ItemRole, actor: str
+) -> AddReport:
+    """Items from an uploaded file, read like any data file.
+
+    Args:
+        store: where the round is.
+        round_id: a round that is not closed.
+        name: what the file was called; only its ending decides, and it is kept as the source.
+        file: its bytes.
+        role: of every item in it.
+        actor: who brings it.
+
+    Raises:
+        DataError: a kind of file that is not read, unreadable rows, or items that do not fit.
+    """
+    found = rounds.get_round(store, round_id)
+    shown = re.sub(r"[^\w.-]+", "_", Path(name).name)[-80:]
+    suffix = Path(shown).suffix.lower()
+    if suffix not in UPLOAD_SUFFIXES:
+        kinds = ", ".join(UPLOAD_SUFFIXES)
+        raise DataError(f"{shown}: files of items end in {kinds}; convert this one first")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"upload{suffix}"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        try:
+            new = read_items(path, found.task, role, source=shown)
+        except DataError as error:
+            raise DataError(str(error).replace(f"{folder}/upload{suffix}", shown)) from error
+    return rounds.add_items(store, round_id, new, actor)
+
+
+def questions(store: Store, round_id: str) -> list[Question]:
+    """What raters asked in a round: unanswered ones first, then the newest."""
+    q = schema.questions
+    query = (
+        sa.select(q.c.id, q.c.rater_id, q.c.item_id, q.c.text, q.c.at, q.c.answer, q.c.answered_by)
+        .where(q.c.round_id == round_id)
+        .order_by(q.c.answered_at.is_not(None), q.c.at.desc())
+    )
+    with store.read() as conn:
+        return [Question(*row) for row in conn.execute(query)]
+
+
+def answer_question(store: Store, question_id: str, text: str, actor: str) -> str:
+    """Answer a rater's question; returns the round it belongs to.
+
+    Raises:
+        DataError: no such question, or no words.
+    """
+    if not text.strip():
+        raise DataError("an answer needs some words")
+    q = schema.questions
+
+    def write(conn: sa.Connection) -> str:
+        round_id = conn.scalar(sa.select(q.c.round_id).where(q.c.id == question_id))
+        if round_id is None:
+            raise missing("question", question_id)
+        values = {"answer": text[:4000], "answered_by": actor, "answered_at": now()}
+        conn.execute(q.update().where(q.c.id == question_id).values(values))
+        project = round_row(conn, round_id).project_id
+        body = {"question": question_id, "text": text[:4000]}
+        events.append(conn, project, "question_answered", actor, body)
+        return str(round_id)
+
+    return store.write(write)
+
+
+def snapshots(store: Store, round_id: str) -> list[Snapshot]:
+    """What was frozen of a round, the newest first."""
+    s = schema.snapshots
+    query = (
+        sa.select(s.c.path, s.c.content_hash, s.c.first_event, s.c.last_event, s.c.created_at)
+        .where(s.c.round_id == round_id)
+        .order_by(s.c.created_at.desc())
+    )
+    with store.read() as conn:
+        return [Snapshot(*row) for row in conn.execute(query)]
+
+
+def frozen(store: Store, round_id: str) -> Artifact:
+    """The newest artifact of a frozen round.
+
+    Raises:
+        StoreError: the round is not frozen yet.
+        ArtifactError: its folder is gone or was changed.
+    """
+    found = snapshots(store, round_id)
+    if not found:
+        raise StoreError("this round is not frozen yet; freeze it, then its labels can be exported")
+    return read(found[0].path)
+
+
+def folder(store: Store, settings: WebSettings) -> Path:
+    """Where frozen rounds and backups go.
+
+    Raises:
+        StoreError: the database is PostgreSQL and the configuration names no folder.
+    """
+    if settings.folder is not None:
+        return settings.folder
+    if store.path is None:
+        raise StoreError(
+            "this studio runs on PostgreSQL and has no folder of its own; start it with "
+            "`accord studio`, which gives it the recipe's"
+        )
+    return store.path.parent
+
+
+def free_place(parent: Path, found: Round) -> Path:
+    """A folder for a frozen round that is not taken yet: named after it, then numbered."""
+    name = re.sub(r"[^\w-]+", "-", found.name).strip("-").lower() or found.id
+    place, number = parent / "frozen" / name, 1
+    while place.exists():
+        number += 1
+        place = parent / "frozen" / f"{name}-{number}"
+    return place
+
+
+def count_by_rater(store: Store, ids: Sequence[str]) -> Mapping[str, int]:
+    """Judgments of each account, over all rounds."""
+    r = schema.round_raters
+    query = sa.select(r.c.rater_id, sa.func.sum(r.c.num_done)).group_by(r.c.rater_id)
+    with store.read() as conn:
+        found: dict[str, Any] = dict(conn.execute(query).tuples().all())
+    return {name: int(found.get(name, 0)) for name in ids}
