@@ -6,19 +6,20 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from types import ModuleType
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from accord.errors import DataError
-from accord.store import assign, events, judgments, schema, work
+from accord.store import assign, events, judgments, pick, schema, work
 from accord.store.assign import next_assignment, prefetch, release, skip
-from accord.store.database import Store
+from accord.store.database import Store, StoreError
 from accord.store.judgments import submit, undo
 from accord.store.settings import RoundSettings
 from tests.store.fill import item, make_round, rater
@@ -127,6 +128,9 @@ class Machine(RuleBasedStateMachine):
         """An open task, one that is done (a change), or one whose lease has ended."""
         name = self.raters[who]
         chosen = self.pick(name, which, "open", "expired", "done")
+        if chosen is None or chosen in self.said:
+            self.next(who, hold=False)
+            chosen = self.pick(name, which, "open") or chosen
         if chosen is None:
             return
         key, body = self.key(), {"outcome": outcome[0], "strength": outcome[1]}
@@ -152,6 +156,7 @@ class Machine(RuleBasedStateMachine):
         if (chosen := self.pick(self.raters[who], which, "open")) is not None:
             release(self.store, self.raters[who], chosen)
 
+    @precondition(lambda self: any(self.order.values()))
     @rule(who=WHO)
     def undo(self, who: int) -> None:
         name, key = self.raters[who], self.key()
@@ -242,15 +247,49 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def test_the_rules_hold_in_any_order(store: Store, clock: Clock) -> None:
-    examples = 12 if store.path is not None else 5
+def try_rules(store: Store, clock: Clock, examples: int) -> None:
+    """Run the machine; what it finds is raised as it is, without a search for the shortest."""
     quiet = settings(
         max_examples=examples,
         stateful_step_count=25,
         deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
     run(lambda: Machine(store, clock), settings=quiet)
+
+
+def test_the_rules_hold_in_any_order(store: Store, clock: Clock) -> None:
+    try_rules(store, clock, examples=12 if store.path is not None else 5)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """A step that was forgotten."""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "broken"),
+    [
+        (pick, "_seen", lambda desk, names: set()),
+        (assign, "give_back", nothing),
+        (judgments, "_count", nothing),
+        (judgments, "_put_draft", nothing),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_planted_fault_breaks_a_rule(
+    sqlite_store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    broken: Callable[..., Any],
+) -> None:
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises((AssertionError, StoreError, sa.exc.IntegrityError, ExceptionGroup)):
+        try_rules(sqlite_store, clock, examples=40)
 
 
 def in_threads(number: int, act: Callable[[int], None]) -> None:
