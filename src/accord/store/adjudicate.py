@@ -135,6 +135,16 @@ def flag(store: Store, item: str, reason: str, actor: str) -> Adjudication:
     return store.write(write)
 
 
+def get(store: Store, adjudication: str) -> Adjudication:
+    """One adjudication.
+
+    Raises:
+        MissingError: there is none.
+    """
+    with store.read() as conn:
+        return _adjudication(_row(conn, adjudication))
+
+
 def note(store: Store, adjudication: str, text: str, actor: str) -> Adjudication:
     """Add to the discussion of an item.
 

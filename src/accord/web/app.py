@@ -22,7 +22,7 @@ from accord.config.generators import GeneratorConfig
 from accord.store import accounts, prepare
 from accord.store.accounts import Account
 from accord.store.database import Store
-from accord.web import chat_api, errors, lead_pages, pages, rater_api
+from accord.web import chat_api, errors, lead_api, lead_pages, lead_people, pages, rater_api
 from accord.web.generator import Generator
 from accord.web.render import STATIC, static_version
 from accord.web.security import (
@@ -89,7 +89,8 @@ def create_app(
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SameOrigin)
     app.add_middleware(SecurityHeaders, secure=settings.secure)
-    for part in (router, rater_api.router, chat_api.router, lead_pages.router, pages.router):
+    leads = (lead_api.router, lead_pages.router, lead_people.router)
+    for part in (router, rater_api.router, chat_api.router, *leads, pages.router):
         app.include_router(part)
     app.mount("/static", Assets(directory=STATIC), name="static")
     return app

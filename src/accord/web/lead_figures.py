@@ -150,7 +150,7 @@ def _raters(shown: Figures, rows: Sequence[Judged], strength_steps: int) -> Figu
         return replace(shown, raters_missing=f"No figures below {LEAST_VERDICTS} judgments.")
     votes = encode(pairs, {LENGTH: log_words}, first_on_a)
     by_assignment = {row.assignment: row for row in rows}
-    answers = {}
+    answers: dict[int, int] = {}
     for item, pair in zip(votes.item.tolist(), pairs, strict=True):
         row = by_assignment[pair.id]
         if row.role in ("gold", "attention") and row.answer:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import sqlalchemy as sa
 
+from accord import data
 from accord.artifacts import Artifact, read
-from accord.errors import DataError
-from accord.store import accounts, events, rounds, schema
+from accord.data.export import Shape
+from accord.errors import AccordError, DataError
+from accord.store import accounts, adjudicate, events, rounds, schema
 from accord.store.accounts import Account
 from accord.store.columns import now
 from accord.store.database import Store, StoreError
+from accord.store.freeze import Weights, freeze_round
 from accord.store.intake import read_items
+from accord.store.labels import Aggregate
 from accord.store.records import AddReport, ItemRole, Project, Round, missing, round_row
+from accord.types import Comparison, Demonstration, Ranking
 from accord.web.security import WebSettings
 from accord.web.sessions import LEADS
 
 UPLOAD_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+EXPORT_FILES = ("jsonl", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,61 @@ def import_items(
     return rounds.add_items(store, round_id, new, actor)
 
 
+def decide(
+    store: Store, adjudication_id: str, outcome: Mapping[str, Any] | None, note: str, actor: str
+) -> adjudicate.Adjudication:
+    """An adjudicator's word on an item, a note to its discussion, or both.
+
+    Args:
+        store: where the item is.
+        adjudication_id: the open disagreement.
+        outcome: by canonical index: ``{"outcome": "best", "best": 0}``, another outcome that the
+            round allows, or ``{"ranks": [...]}`` in a ranking round. None: not yet.
+        note: a text, or "".
+        actor: who says so.
+
+    Raises:
+        DataError: no such disagreement, an outcome that its round does not know, or nothing said.
+    """
+    found = adjudicate.get(store, adjudication_id)
+    if outcome is None and not note.strip():
+        raise DataError("choose an outcome, or write a note")
+    word = None
+    if outcome is not None:
+        num = len(rounds.get_item(store, found.item_id).completions)
+        word = _outcome(rounds.get_round(store, found.round_id), num, outcome)
+    if note.strip():
+        found = adjudicate.note(store, adjudication_id, note[:2000], actor)
+    if word is not None:
+        found = adjudicate.resolve(store, adjudication_id, word, actor)
+    return found
+
+
+def _outcome(found: Round, num: int, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome as judgments have them, checked."""
+    if found.task == "rank":
+        ranks = outcome.get("ranks")
+        ranks = ranks if isinstance(ranks, list) and len(ranks) == num else []
+        if ranks and all(type(rank) is int and 0 <= rank < num for rank in ranks):
+            places = sorted(set(ranks))
+            return {"ranks": [places.index(rank) for rank in ranks]}
+        raise DataError(f"an outcome here is ranks: {num} places, 0 the best")
+    kind, best = outcome.get("outcome"), outcome.get("best")
+    if kind == "best" and type(best) is int and 0 <= best < num:
+        return {"outcome": "best", "best": best, "strength": None}
+    allowed = {
+        "tie": found.schema.allow_tie,
+        "both_bad": found.schema.allow_both_bad,
+        "cannot_compare": True,
+    }
+    if isinstance(kind, str) and allowed.get(kind):
+        return {"outcome": kind}
+    raise DataError(
+        f"an outcome here is best with an index below {num}, or one of "
+        + ", ".join(name for name, known in allowed.items() if known)
+    )
+
+
 def questions(store: Store, round_id: str) -> list[Question]:
     """What raters asked in a round: unanswered ones first, then the newest."""
     q = schema.questions
@@ -215,12 +276,64 @@ def folder(store: Store, settings: WebSettings) -> Path:
 
 def free_place(parent: Path, found: Round) -> Path:
     """A folder for a frozen round that is not taken yet: named after it, then numbered."""
-    name = re.sub(r"[^\w-]+", "-", found.name).strip("-").lower() or found.id
+    name = _plain(found.name)
     place, number = parent / "frozen" / name, 1
     while place.exists():
         number += 1
         place = parent / "frozen" / f"{name}-{number}"
     return place
+
+
+def freeze(
+    store: Store,
+    settings: WebSettings,
+    round_id: str,
+    actor: str,
+    weights: Weights = "none",
+    aggregate: Aggregate = "none",
+) -> Artifact:
+    """Make a round's labels an artifact in the studio's folder; an open round is closed first."""
+    found = rounds.get_round(store, round_id)
+    place = free_place(folder(store, settings), found)
+    if found.state == "open":
+        rounds.close_round(store, round_id, actor)
+    return freeze_round(store, round_id, place, actor=actor, weights=weights, aggregate=aggregate)
+
+
+def shapes(found: Round) -> list[str]:
+    """Shapes that can hold what a round's task makes, accord's own first."""
+    made = {"rank": Ranking, "demonstrate": Demonstration}.get(found.task, Comparison)
+    return [name for name, nouns in data.SHAPES.items() if made in nouns]
+
+
+def export(store: Store, round_id: str, shape: str, file: str) -> tuple[Path, Callable[[], None]]:
+    """A frozen round's labels as a file, and what to call when it was sent.
+
+    Ties are left out of shapes that cannot say them; the artifact keeps them.
+
+    Raises:
+        DataError: an unknown shape or kind of file, or labels that the shape cannot hold.
+        StoreError: the round is not frozen.
+    """
+    found = rounds.get_round(store, round_id)
+    if file not in EXPORT_FILES or shape not in shapes(found):
+        raise DataError(
+            f"exports of this round are {', '.join(shapes(found))}, as {', '.join(EXPORT_FILES)}"
+        )
+    records = frozen(store, round_id).records()
+    holder = tempfile.TemporaryDirectory()
+    path = Path(holder.name) / f"{_plain(found.name)}-{shape}.{file}"
+    try:
+        data.export(records, path, cast(Shape, shape), ties="drop")
+    except AccordError:
+        holder.cleanup()
+        raise
+    return path, holder.cleanup
+
+
+def _plain(name: str) -> str:
+    """A name that is safe in a path and in a header."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-").lower() or "round"
 
 
 def count_by_rater(store: Store, ids: Sequence[str]) -> Mapping[str, int]:

@@ -63,7 +63,7 @@ def show(
     return page(request, f"lead/{template}.html", **(known | context))
 
 
-def _counts(store: Store, found: Round) -> dict[str, int]:
+def counts(store: Store, found: Round) -> dict[str, int]:
     """What waits behind the tabs of a round."""
     unanswered = [q for q in lead_ops.questions(store, found.id) if not q.answer]
     return {
@@ -180,7 +180,7 @@ def round_page(
         "rounds",
         round=found,
         project=lead_ops.find_project(store, found.project_id),
-        counts=_counts(store, found),
+        counts=counts(store, found),
         progress=far,
         time_left=lead_view.time_left(found, far),
         left_out=out,
@@ -236,7 +236,7 @@ def raters_page(request: Request, account: Reader, store: Db, round_id: str) -> 
         "raters",
         "rounds",
         round=found,
-        counts=_counts(store, found),
+        counts=counts(store, found),
         **lead_view.raters(shown, lead_ops.names(store, account)),
     )
 
@@ -265,7 +265,7 @@ def adjudication_page(request: Request, account: Reader, store: Db, round_id: st
             }
         )
     return show(
-        request, account, "adjudication", "rounds", round=found, counts=_counts(store, found),
+        request, account, "adjudication", "rounds", round=found, counts=counts(store, found),
         cases=cases, may_decide=account.role in DECIDERS,
     )  # fmt: skip
 
@@ -275,15 +275,12 @@ def decide(
     account: DeciderForm, store: Db, adjudication_id: str, outcome: Text = "", note: Text = ""
 ) -> Response:
     """Write a decision, or only a note."""
-    found = None
-    if note.strip():
-        found = adjudicate.note(store, adjudication_id, note[:2000], account.id)
-    if outcome:
-        word = lead_view.read_choice(outcome)
-        found = adjudicate.resolve(store, adjudication_id, word, account.id)
-    if found is None:
-        raise DataError("choose an outcome, or write a note")
-    return see(f"/lead/rounds/{found.round_id}/adjudication?done=saved")
+    case = adjudicate.get(store, adjudication_id)
+    found = rounds.get_round(store, case.round_id)
+    num = len(rounds.get_item(store, case.item_id).completions)
+    word = lead_view.read_choice(found, num, outcome)
+    lead_ops.decide(store, adjudication_id, word, note, account.id)
+    return see(f"/lead/rounds/{found.id}/adjudication?done=saved")
 
 
 @router.get("/rounds/{round_id}/questions")
@@ -305,7 +302,7 @@ def questions_page(request: Request, account: Reader, store: Db, round_id: str) 
             }
         )
     return show(
-        request, account, "questions", "rounds", round=found, counts=_counts(store, found),
+        request, account, "questions", "rounds", round=found, counts=counts(store, found),
         questions=rows, may_answer=account.role in DECIDERS,
     )  # fmt: skip
 
@@ -328,7 +325,7 @@ def results_page(request: Request, account: Reader, store: Db, round_id: str) ->
     except DataError as error:
         view["missing"] = f"No ratings yet: {error}."
     return show(
-        request, account, "results", "rounds", round=found, counts=_counts(store, found), **view
+        request, account, "results", "rounds", round=found, counts=counts(store, found), **view
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from accord.errors import DataError
 from accord.feedback.agreement import PAPER_BAND
 from accord.store.records import Round
 from accord.web.lead_data import MAX_JUDGMENTS, SHOWN_HOURS, Progress
@@ -229,15 +228,11 @@ def choices(found: Round, num_responses: int) -> list[tuple[str, str]]:
     return [*best, *rest, ("cannot_compare", "cannot be compared")]
 
 
-def read_choice(value: str) -> dict[str, Any]:
-    """A decision from its form value, by canonical index.
-
-    Raises:
-        DataError: not one of :func:`choices`.
-    """
+def read_choice(found: Round, num_responses: int, value: str) -> dict[str, Any] | None:
+    """A decision from its form value, by canonical index; None for no decision yet."""
     kind, _, place = value.partition("-")
-    if kind == "best" and place.isdecimal():
-        return {"outcome": "best", "best": int(place), "strength": None}
-    if value in ("tie", "both_bad", "cannot_compare"):
-        return {"outcome": value}
-    raise DataError("choose one of the outcomes shown")
+    if kind != "best" or not place.isdecimal():
+        return {"outcome": value} if value else None
+    if found.task == "rank":
+        return {"ranks": [int(i != int(place)) for i in range(num_responses)]}
+    return {"outcome": "best", "best": int(place)}
