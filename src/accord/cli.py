@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from accord.cli_studio import load_recipe, studio
 from accord.errors import AccordError
 
 if TYPE_CHECKING:
-    from accord.config import Recipe
     from accord.data.export import Shape
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(studio, name="studio")
 
 RecipeArgs = Annotated[
     list[str] | None,
@@ -39,6 +41,9 @@ PresetOption = Annotated[
     typer.Option(help="Start from a preset (tiny, quickstart, instructgpt, ...); may repeat."),
 ]
 OutOption = Annotated[str | None, typer.Option(help="Folder for the run's artifacts.")]
+RatersOption = Annotated[
+    str | None, typer.Option(help="Who judges: simulated, or studio for people.")
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print every setting and where it comes from; do nothing.")
 ]
@@ -49,10 +54,11 @@ def run(
     recipe: RecipeArgs = None,
     preset: PresetOption = None,
     out: OutOption = None,
+    raters: RatersOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Run a recipe's whole loop; what is finished is not done again."""
-    _execute(recipe, preset, out, dry_run, only=None)
+    _execute(_with_raters(recipe, raters), preset, out, dry_run, only=None)
 
 
 def _stage_command(name: str, help_text: str) -> Callable[..., None]:
@@ -68,10 +74,23 @@ def _stage_command(name: str, help_text: str) -> Callable[..., None]:
     return app.command(name)(command)
 
 
+_stage_command("sft", "Fine-tune the base model on demonstrations.")
+_stage_command("sample", "Draw candidates for every prompt from the SFT policy.")
+
+
+@app.command()
+def collect(
+    recipe: RecipeArgs = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    raters: RatersOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Have the candidates compared by raters, simulated ones or people."""
+    _execute(_with_raters(recipe, raters), preset, out, dry_run, only="collect")
+
+
 for _name, _help in {
-    "sft": "Fine-tune the base model on demonstrations.",
-    "sample": "Draw candidates for every prompt from the SFT policy.",
-    "collect": "Have the candidates compared by raters.",
     "reward": "Train the reward model, and the held-out judge.",
     "ppo": "Tune the policy against the reward model with PPO.",
     "dpo": "Tune the policy on the comparisons directly with DPO.",
@@ -159,7 +178,7 @@ def _execute(
     dry_run: bool,
     only: str | None,
 ) -> None:
-    recipe = _recipe(words or [], preset, out)
+    recipe = load_recipe(words, preset, out)
     if dry_run:
         from rich.console import Console
 
@@ -167,28 +186,21 @@ def _execute(
 
         Console().print(explain(recipe))
         return
+    from accord.cli_serve import people
     from accord.stages.run import run as run_recipe
     from accord.stages.summary import summary
 
     start = time.monotonic()
     try:
-        artifact = run_recipe(recipe, only)
+        artifact = run_recipe(recipe, only, people)
     except KeyboardInterrupt as stop:  # typer would end here without a word
         typer.echo("\nstopped; the same command goes on from the last finished step", err=True)
         raise typer.Exit(130) from stop
     typer.echo(summary(recipe, artifact, time.monotonic() - start))
 
 
-def _recipe(words: list[str], preset: list[str] | None, out: str | None) -> Recipe:
-    from accord.config import load
-
-    paths = [word for word in words if "=" not in word]
-    if len(paths) > 1:
-        raise typer.BadParameter(f"one recipe at a time, not {', '.join(paths)}")
-    overrides = [word for word in words if "=" in word]
-    if out is not None:
-        overrides.append(f"out={out}")
-    return load(paths[0] if paths else None, overrides, preset)
+def _with_raters(words: list[str] | None, raters: str | None) -> list[str] | None:
+    return words if raters is None else [*(words or []), f"collect.raters={raters}"]
 
 
 def _lines() -> Iterator[str]:

@@ -211,11 +211,18 @@ class LeadStudio(Studio):
         body = {"weights": weights, "aggregate": aggregate}
         return dict(self.post(f"/lead/rounds/{round_id}/freeze", body))
 
-    def add_items(self, round_id: str, path: str | Path) -> JSON:
-        """Upload items (jsonl, csv or parquet); the answer counts ``added`` and ``duplicates``."""
+    def add_items(self, round_id: str, path: str | Path, role: str = "normal") -> JSON:
+        """Upload items; the answer counts ``added`` and ``duplicates``.
+
+        Args:
+            round_id: a round that is not closed.
+            path: a jsonl, json, csv or parquet file.
+            role: ``normal``, or ``gold``, ``attention``, ``training``, ``anchor``.
+        """
         path = Path(path)
         files = {"file": (path.name, path.read_bytes())}
-        return dict(self.send("POST", f"/lead/rounds/{round_id}/items", files=files).json())
+        target = f"/lead/rounds/{round_id}/items"
+        return dict(self.send("POST", target, files=files, data={"role": role}).json())
 
     def dashboard(self, round_id: str) -> JSON:
         """Progress, agreement, biases, raters and what was left out, with intervals."""
@@ -250,7 +257,7 @@ class LeadStudio(Studio):
         """Answer a rater's question; they see it beside the guideline."""
         self.post(f"/lead/questions/{question_id}", {"text": text})
 
-    def export(self, round_id: str, dest: str | Path, shape: str = "trl-preference") -> Path:
+    def export(self, round_id: str, dest: str | Path, shape: str = "accord") -> Path:
         """Download a frozen round's labels in a shape that other libraries read."""
         dest = Path(dest)
         answer = self.send(

@@ -294,6 +294,10 @@ class StudioConfig(Section):
     port: int = Field(default=8765, ge=0, le=65535)
     """Port to listen on. 0: any that is free."""
 
+    url: Name | None = None
+    """Address that people type, such as `https://studio.example.org`, where a proxy stands before
+    the studio. None: made of host and port."""
+
     database: Name | None = None
     """Where everything is kept: the path of a SQLite file, or a `postgresql+psycopg://` address.
     None: `studio.db` in the run's folder."""

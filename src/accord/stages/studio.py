@@ -70,7 +70,7 @@ def open_round(
     """
     config = recipe.studio
     project = _project(store, config, actor)
-    found = next((r for r in rounds.list_rounds(store, project.id) if r.name == config.name), None)
+    found = find_round(recipe, store)
     if found is not None and found.task != config.task:
         raise ConfigError(
             f"studio.name: round {config.name!r} is there and its task is {found.task}, "
@@ -84,6 +84,16 @@ def open_round(
             rounds.add_items(store, found.id, new, actor)
         found = rounds.open_round(store, found.id, actor)
     return found
+
+
+def find_round(recipe: Recipe, store: Store) -> Round | None:
+    """The recipe's round if it is there, by the names of its project and its own."""
+    config = recipe.studio
+    projects = {p.name: p.id for p in rounds.list_projects(store)}
+    if config.project not in projects:
+        return None
+    found = rounds.list_rounds(store, projects[config.project])
+    return next((r for r in found if r.name == config.name), None)
 
 
 def items(
