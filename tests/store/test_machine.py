@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from accord.errors import DataError
-from accord.store import assign, events, judgments, pick, schema, work
+from accord.store import assign, events, judgments, schema, work
 from accord.store.assign import next_assignment, prefetch, release, skip
 from accord.store.database import Store, StoreError
 from accord.store.judgments import submit, undo
@@ -272,7 +272,7 @@ def nothing(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "broken"),
     [
-        (pick, "_seen", lambda desk, names: set()),
+        (assign, "_sweep", nothing),
         (assign, "give_back", nothing),
         (judgments, "_count", nothing),
         (judgments, "_put_draft", nothing),

@@ -19,10 +19,18 @@ from accord.store.settings import RoundSettings
 
 FIRST_LOOK = 8
 """Items looked at from the top of the order, where something urgent may have come in."""
-WINDOW = 200
-"""Items looked at in one query on the way from a rater's place to the end."""
+LONG_LIST = 1000
+"""Draws after which a search through all that a rater had takes a while (1 ms a thousand)."""
 QUIET_SECONDS = 5.0
-"""After a search through more than one window in vain, the next one waits so long."""
+"""After such a search in vain, the next one waits so long."""
+
+
+def _had(item: sa.ColumnElement[str]) -> sa.Exists:
+    """Whether the rater had an item already."""
+    return sa.exists().where(
+        assignments.c.item_id == item, assignments.c.rater_id == sa.bindparam("rater")
+    )
+
 
 # Statements of the hot path are built once: making one costs more than running it.
 _open = sa.and_(
@@ -34,14 +42,17 @@ _order_by = (items.c.priority.desc(), items.c.shuffle, items.c.id)
 _key = sa.tuple_(items.c.shuffle, items.c.id)
 _after = _key > sa.tuple_(sa.bindparam("shuffle"), sa.bindparam("name"))
 _at_level = items.c.priority == sa.bindparam("level")
+_columns = (items.c.id, items.c.priority, items.c.shuffle)
+_ALL = sa.select(*_columns).where(_open, ~_had(items.c.id)).order_by(*_order_by).limit(1)
+_LEVEL = _ALL.where(_at_level, _after)
+_BELOW = _ALL.where(items.c.priority < sa.bindparam("level"))
+_top = sa.select(*_columns).where(_open).order_by(*_order_by).limit(FIRST_LOOK).subquery()
 _TOP = (
-    sa.select(items.c.id, items.c.priority, items.c.shuffle)
-    .where(_open)
-    .order_by(*_order_by)
-    .limit(sa.bindparam("size"))
+    sa.select(_top)
+    .where(~_had(_top.c.id))
+    .order_by(_top.c.priority.desc(), _top.c.shuffle, _top.c.id)
+    .limit(1)
 )
-_LEVEL = _TOP.where(_at_level, _after)
-_BELOW = _TOP.where(items.c.priority < sa.bindparam("level"))
 _HIGHEST = sa.select(items.c.priority).where(_open).order_by(*_order_by).limit(1)
 _LOWEST = (
     sa.select(items.c.priority)
@@ -49,16 +60,14 @@ _LOWEST = (
     .order_by(items.c.priority, items.c.shuffle.desc(), items.c.id.desc())
     .limit(1)
 )
-_ANYWHERE = (
-    sa.select(items.c.id)
+_near = (
+    sa.select(items.c.id, items.c.shuffle)
     .where(_open, items.c.shuffle >= sa.bindparam("start"))
     .order_by(items.c.shuffle, items.c.id)
     .limit(FIRST_LOOK)
+    .subquery()
 )
-_SEEN = sa.select(assignments.c.item_id).where(
-    assignments.c.item_id.in_(sa.bindparam("names", expanding=True)),
-    assignments.c.rater_id == sa.bindparam("rater"),
-)
+_ANYWHERE = sa.select(_near.c.id).where(~_had(_near.c.id)).order_by(_near.c.shuffle).limit(1)
 _RING = (
     sa.select(items.c.id, items.c.shuffle)
     .where(
@@ -186,66 +195,32 @@ def _priorities_differ(desk: Desk) -> bool:
 
 def _anywhere(desk: Desk, start: int) -> str | None:
     """An item from a random place of the seeded order."""
-    rows = desk.conn.execute(_ANYWHERE, {"round": desk.round.id, "start": start}).all()
-    seen = _seen(desk, [row.id for row in rows])
-    return next((row.id for row in rows if row.id not in seen), None)
+    here = {"round": desk.round.id, "rater": desk.rater, "start": start}
+    return desk.conn.scalar(_ANYWHERE, here)
 
 
 def _by_priority(desk: Desk) -> Any:
-    cursor = desk.state.get("place")
-    row, _ = _walk(desk, None, FIRST_LOOK, windows=1)
-    if row is None and cursor is not None:
-        row, _ = _walk(desk, cursor, WINDOW)
+    place = desk.state.get("place")
+    row = _first(desk, _TOP)
+    if row is None and place is not None:
+        after = {"level": place[0], "shuffle": place[1], "name": place[2]}
+        row = _first(desk, _LEVEL, **after) or _first(desk, _BELOW, level=place[0])
     if row is None and desk.now >= desk.state.get("quiet_until", 0.0):
-        row, windows = _walk(desk, None, WINDOW)
-        if row is None and windows > 1:
+        row = _first(desk, _ALL)
+        if row is None and desk.num_drawn > LONG_LIST:
             desk.state["quiet_until"] = desk.now + QUIET_SECONDS
     if row is not None:
-        place = [row.priority, row.shuffle, row.id]
+        found = [row.priority, row.shuffle, row.id]
         # All before it is full or was this rater's, so the next search starts here.
-        if cursor is None or _order(place) > _order(cursor):
-            desk.state["place"] = place
+        if place is None or _order(found) > _order(place):
+            desk.state["place"] = found
     return row
+
+
+def _first(desk: Desk, query: sa.Select[Any], **more: Any) -> Any:
+    here = {"round": desk.round.id, "rater": desk.rater, **more}
+    return desk.conn.execute(query, here).one_or_none()
 
 
 def _order(place: list[Any]) -> tuple[Any, ...]:
     return (-place[0], place[1], place[2])
-
-
-def _walk(
-    desk: Desk, place: list[Any] | None, size: int, windows: int | None = None
-) -> tuple[Any, int]:
-    """The first unseen item after a place, and how many windows it took."""
-    count = 0
-    while windows is None or count < windows:
-        rows = _window(desk, place, size)
-        count += 1
-        seen = _seen(desk, [row.id for row in rows])
-        for row in rows:
-            if row.id not in seen:
-                return row, count
-        if len(rows) < size:
-            break
-        place = [rows[-1].priority, rows[-1].shuffle, rows[-1].id]
-    return None, count
-
-
-def _window(desk: Desk, place: list[Any] | None, size: int) -> list[Any]:
-    """The next open items after a place, in order, read from the index alone."""
-    here = {"round": desk.round.id, "size": size}
-    if place is None:
-        return list(desk.conn.execute(_TOP, here).all())
-    level, shuffle, name = place
-    after = {"level": level, "shuffle": shuffle, "name": name}
-    rows = list(desk.conn.execute(_LEVEL, here | after).all())
-    if len(rows) < size:
-        below = {"round": desk.round.id, "size": size - len(rows), "level": level}
-        rows += desk.conn.execute(_BELOW, below).all()
-    return rows
-
-
-def _seen(desk: Desk, names: list[str]) -> set[str]:
-    """Which of these items the rater had already."""
-    if not names:
-        return set()
-    return set(desk.conn.scalars(_SEEN, {"names": names, "rater": desk.rater}))
