@@ -21,6 +21,7 @@ from accord.errors import DataError
 from accord.store import schema
 from accord.store.columns import now
 from accord.store.database import Store
+from accord.store.task import BODIES, verdict
 
 MAX_KEY_CHARS = 80
 PAGE_ROWS = 2000
@@ -193,7 +194,7 @@ def _walk(conn: Connection, project_id: str) -> tuple[int, str, str]:
     table = schema.events
     query = sa.select(table).where(table.c.project_id == project_id).order_by(table.c.seq)
     seq, head = 0, ""
-    for row in conn.execution_options(yield_per=PAGE_ROWS).execute(query):
+    for row in _stream(conn, query):
         where = f"project {project_id}: event {seq + 1}"
         if row.seq != seq + 1:
             return seq, head, f"{where} is missing; the next one there is {row.seq}"
@@ -206,7 +207,14 @@ def _walk(conn: Connection, project_id: str) -> tuple[int, str, str]:
     return seq, head, ""
 
 
+def _stream(conn: Connection, query: sa.Select[*tuple[Any, ...]]) -> Iterator[sa.Row[Any]]:
+    """Rows page by page, whatever their number."""
+    with conn.execute(query, execution_options={"yield_per": PAGE_ROWS}) as rows:
+        yield from rows
+
+
 def _broken_judgments(conn: Connection) -> Iterator[str]:
+    """Compare the table of judgments with what the last events of each task say."""
     events, judgments = schema.events, schema.judgments
     last = (
         sa.select(sa.func.max(events.c.id).label("id"))
@@ -219,20 +227,40 @@ def _broken_judgments(conn: Connection) -> Iterator[str]:
             sa.func.coalesce(events.c.assignment_id, judgments.c.assignment_id).label("task"),
             events.c.id,
             events.c.kind,
+            events.c.actor,
+            events.c.at.label("said_at"),
             events.c.body.label("said"),
-            judgments.c.event_id,
-            judgments.c.body.label("kept"),
+            schema.rounds.c.task.label("shape"),
+            *judgments.c,
         )
         .select_from(last.join(events, events.c.id == last.c.id))
         .join(judgments, judgments.c.assignment_id == events.c.assignment_id, full=True)
+        .join(schema.rounds, schema.rounds.c.id == judgments.c.round_id, isouter=True)
     )
-    for row in conn.execution_options(yield_per=PAGE_ROWS).execute(query):
-        if row.kind == "judgment":
-            if row.event_id is None:
-                yield f"assignment {row.task}: its judgment (event {row.id}) is not in the table"
-            elif row.event_id != row.id:
-                yield f"assignment {row.task}: the table shows event {row.event_id}, not {row.id}"
-            elif orjson.loads(row.said).get("body") != row.kept:
-                yield f"assignment {row.task}: the table differs from event {row.id}"
+    for row in _stream(conn, query):
+        if row.kind == "judgment" and row.event_id is None:
+            yield f"task {row.task}: its judgment (event {row.id}) is not in the table"
+        elif row.kind == "judgment" and row.event_id != row.id:
+            yield f"task {row.task}: the table shows event {row.event_id} instead of {row.id}"
+        elif row.kind == "judgment":
+            yield from (
+                f"task {row.task}: {what} is not as event {row.id} says" for what in _differ(row)
+            )
         elif row.event_id is not None:
-            yield f"assignment {row.task}: a judgment in the table without an event that says so"
+            yield f"task {row.task}: a judgment in the table without an event that says so"
+
+
+def _differ(row: sa.Row[Any]) -> list[str]:
+    """Columns of a judgment that its event contradicts; the outcome is worked out again."""
+    said = orjson.loads(row.said)
+    outcome = verdict(BODIES[row.shape].model_validate(said["body"]), said["permutation"])
+    expected = {
+        "body": said["body"],
+        "outcome": outcome,
+        "item_id": said["item"],
+        "rater_id": row.actor,
+        "guideline": said["guideline"],
+        "active_ms": said["body"]["active_ms"],
+        "at": row.said_at,
+    }
+    return [name for name, value in expected.items() if row._mapping[name] != value]
