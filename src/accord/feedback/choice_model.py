@@ -89,10 +89,17 @@ class ChoiceModel:
         params = np.zeros(self.num_params) if start is None else start.copy()
         value, slope, curve = self._evaluate(params, totals)
         value -= 0.5 * params @ precision @ params
+        if not _determined(curve + precision):
+            raise DataError(
+                "the verdicts do not tell all effects apart (for example each option always stood "
+                "on the same side, or a feature never differs); leave one effect out, show both "
+                "orders, or give prior=0.1"
+            )
         for _ in range(_MAX_STEPS):
             matrix = curve + precision
             gradient = slope - precision @ params
-            _check_determined(matrix)
+            if not _determined(matrix):
+                break
             step = np.linalg.solve(matrix, gradient)
             gain, scale = gradient @ step, 1.0
             if gain < 1e-18 * max(1.0, abs(value)):
@@ -181,7 +188,7 @@ class ChoiceModel:
             value += float(weight @ logs[np.arange(len(logs)), picked])
             local = np.concatenate([member, tie], axis=1)  # (S, m + T)
             mean = prob @ local
-            spread = np.einsum("gs,sa,sb->gab", prob, local, local, optimize=True)
+            spread = local.T @ (prob[:, :, None] * local)
             spread = (spread - mean[:, :, None] * mean[:, None, :]) * weight[:, None, None]
             rest = (local[picked] - mean) * weight[:, None]
             m, F = group.option.shape[1], self.num_features
@@ -238,12 +245,7 @@ def groups_of_options(groups: Sequence[Stages], num_options: int) -> list[list[i
     return sets
 
 
-def _check_determined(matrix: FloatArray) -> None:
+def _determined(matrix: FloatArray) -> bool:
+    """Is the information, scaled to a unit diagonal, clearly positive definite?"""
     scale = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    lowest = float(np.linalg.eigvalsh(matrix / scale[:, None] / scale)[0])
-    if not lowest > 1e-10:
-        raise DataError(
-            "the verdicts do not tell all effects apart (for example each option always stood on "
-            "the same side, or a feature never differs); leave one effect out, show both orders, "
-            "or give prior=0.1"
-        )
+    return float(np.linalg.eigvalsh(matrix / scale[:, None] / scale)[0]) > 1e-10

@@ -183,7 +183,7 @@ def control_chart(
     """Shares of batches of verdicts on anchors against three-sigma limits (Shewhart's p chart).
 
     Anchors are fixed pairs, shown again in each batch: where their win rate moves, the raters have
-    moved (Stiennon et al. 2020, appendix C). All verdicts make the pool's chart, one rater's theirs.
+    moved (Stiennon et al. 2020, appendix C). Make one for the pool, and one for each rater.
 
     Args:
         batches: (N,) number of the batch of each verdict on an anchor.

@@ -188,7 +188,8 @@ def _weights(model: RaterModel) -> FloatArray:
     waste = signal(model.side) + signal(model.tastes).sum(axis=1)
     raw = np.maximum(model.reliability[:, 0], 0.0) / (1.0 + waste)
     typical = float(np.median(raw)) or 1.0
-    return np.clip(raw / typical, LEAST_WEIGHT, 1.0)
+    weights: FloatArray = np.clip(raw / typical, LEAST_WEIGHT, 1.0)
+    return weights
 
 
 def _modelled(votes: Votes, table: FloatArray, num: int) -> tuple[Measure, ...]:

@@ -176,7 +176,8 @@ def rate(
         low, high = np.quantile(draws, [1 - tail, tail], axis=0)
     else:
         inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, clusters)
-        cov = centre @ inner @ centre.T
+        values, vectors = np.linalg.eigh(centre @ inner @ centre.T)
+        cov = (vectors * np.maximum(values, 0.0)) @ vectors.T
         critical = t_quantile(tail, smallest - 1) if smallest else NormalDist().inv_cdf(tail)
         reach = critical * np.sqrt(np.diag(cov))
         low, high = value - reach, value + reach
@@ -193,7 +194,7 @@ def sandwich(
     """Covariance of the parameters and the smallest number of clusters (0: none given).
 
     No clustering gives the inverse information; one the sandwich times C / (C - 1); two the sum of
-    both less that of their intersection, made positive where it is not.
+    both less that of their intersection, which may fail to be positive.
     """
     bread: FloatArray = np.linalg.inv(information).astype(np.float64)
     if not clusters:
@@ -206,10 +207,7 @@ def sandwich(
     for sign, index in signed:
         score, num = model.scores(params, weights, index), int(index.max()) + 1
         meat += sign * num / (num - 1) * score.T @ score
-    cov = bread @ meat @ bread
-    values, vectors = np.linalg.eigh((cov + cov.T) / 2)
-    cov = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    return cov.astype(np.float64), min(int(c.max()) + 1 for c in clusters)
+    return bread @ meat @ bread, min(int(c.max()) + 1 for c in clusters)
 
 
 def _bootstrap(
