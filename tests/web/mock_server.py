@@ -106,6 +106,7 @@ class Studio:
     drafts: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     events: list[tuple[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
     csp: list[str] = field(default_factory=list)
     talks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -217,10 +218,14 @@ def handle(studio: Studio, method: str, path: str, body: dict[str, Any]) -> Any:
         reply = handle_round(studio, parts, body)
     elif parts[0] == "assignments":
         reply = handle_assignment(studio, parts, body)
+    elif parts == ["me", "settings"]:
+        studio.settings = body["settings"]
+        return {"saved": True}
     elif parts == ["undo"]:
-        last = studio.order.pop() if studio.order else None
-        if last is None:
+        last = body.get("assignment") or (studio.order[-1] if studio.order else "")
+        if last not in studio.order:
             raise refuse(409, "There is nothing to take back.", "")
+        studio.order.remove(last)
         round_, _, index = last.partition("-")
         told = studio.judgments.pop(last)
         studio.events.append(("undo", last))
@@ -248,7 +253,14 @@ def me(studio: Studio) -> dict[str, Any]:
         }
         for round_, kind in KINDS.items()
     ]
-    return {"name": "Ada", "role": "rater", "rounds": rounds, "csrf": "token", "keymap": {}}
+    return {
+        "id": "ada",
+        "name": "Ada",
+        "role": "rater",
+        "rounds": rounds,
+        "csrf": "token",
+        "keymap": studio.settings.get("keymap", {}),
+    }
 
 
 def handle_round(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
@@ -262,9 +274,11 @@ def handle_round(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
         return {"version": studio.guideline, "html": GUIDELINE, "changed_html": changed}
     if what == "conversations":
         name = f"talk-{len(studio.talks)}"
-        studio.talks[name] = {"round": round_, "turns": [], "said": []}
-        schema = studio.schemas[round_].model_dump(mode="json")
-        return {"conversation": name, "schema": schema, "question": schema["question"]}
+        studio.talks[name] = {"id": name, "round": round_, "turns": [], "said": [], "heard": []}
+        return show(studio, studio.talks[name])
+    if what == "conversation":
+        open_ = [talk for talk in studio.talks.values() if not show(studio, talk)["over"]]
+        return show(studio, open_[-1]) if open_ else {"conversation": None}
     skipped = {name for kind, name in studio.events if kind == "skip"}
     taken = set(body["have"]) | set(studio.judgments) | skipped
     free = [i for i in range(studio.size) if f"{round_}-{i:04}" not in taken]
@@ -300,16 +314,46 @@ def handle_chat(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
     """Calls below ``conversations`` and ``turns``."""
     if parts[0] == "conversations":
         talk = studio.talks[parts[1]]
+        if parts[2] == "end":
+            talk["over"] = True
+            return {"over": True}
         turn = f"{parts[1]}-{len(talk['turns'])}"
         talk["turns"].append(turn)
         talk["said"].append(body["text"])
-        return {"turn": turn}
+        return {"turn": turn, "html": html(body["text"])}
     talk = next(t for t in studio.talks.values() if parts[1] in t["turns"])
-    schema = studio.schemas[talk["round"]]
-    parse_body("chat", schema, 2, body["body"])
+    if parts[2] == "undo":
+        talk["heard"].pop()
+        studio.judgments.pop(parts[1])
+        return show(studio, talk)
+    parse_body("chat", studio.schemas[talk["round"]], 2, body["body"])
     studio.judgments[parts[1]] = body["body"]
-    slot = "b" if body["body"]["outcome"] == "b" else "a"
-    return {"saved": True, "continues": slot, "over": len(talk["turns"]) >= schema.max_turns}
+    words = ANSWERS[2].split(" ")[:20] if body["body"]["outcome"] == "b" else ANSWERS[0].split()
+    talk["heard"].append(" ".join(words))
+    return {"saved": True, **show(studio, talk)}
+
+
+def show(studio: Studio, talk: dict[str, Any]) -> dict[str, Any]:
+    """A conversation as its rater may see it."""
+    schema = studio.schemas[talk["round"]].model_dump(mode="json")
+    said, heard = talk["said"], talk["heard"]
+    waits = len(said) > len(heard)
+    messages = []
+    for i, text in enumerate(said):
+        messages.append({"role": "user", "text": text, "html": html(text)})
+        if i < len(heard):
+            messages.append({"role": "assistant", "text": heard[i], "html": html(heard[i])})
+    return {
+        "conversation": talk["id"],
+        "round": talk["round"],
+        "question": schema["question"],
+        "schema": schema,
+        "messages": messages,
+        "suggestion": "" if said else "Ask how to bake bread.",
+        "turn": talk["turns"][-1] if waits else None,
+        "over": talk.get("over", False) or (len(heard) >= schema["max_turns"]),
+        "left": schema["max_turns"] - len(said),
+    }
 
 
 async def speak(studio: Studio, talk: dict[str, Any]) -> AsyncIterator[str]:

@@ -15,11 +15,6 @@
     root.dataset.theme = theme === 'system' ? (dark.matches ? 'dark' : 'light') : theme;
     root.dataset.contrast = get('accord-contrast') || 'normal';
     root.dataset.size = get('accord-size') || 'm';
-    for (const button of document.querySelectorAll('[data-theme-toggle]')) {
-      const next = root.dataset.theme === 'dark' ? 'light' : 'dark';
-      button.setAttribute('aria-label', `Change to ${next} colours`);
-      button.title = `Change to ${next} colours`;
-    }
   };
   window.accordLook = {
     get: () => ({
@@ -30,7 +25,6 @@
     set: (name, value) => { set(`accord-${name}`, value); apply(); },
   };
   dark.addEventListener('change', apply);
-  document.addEventListener('DOMContentLoaded', apply);
   document.addEventListener('click', (event) => {
     const button = event.target instanceof Element && event.target.closest('[data-theme-toggle]');
     if (!button) return;

@@ -1,7 +1,7 @@
 // <accord-workspace round="..."> : where a rater works. The shell around one task at a time.
 
 import { Part, html, nothing } from './workspace/ui.js';
-import { Api, Refused, SignedOut, newKey } from './workspace/api.js';
+import { Api, Refused, SignedOut, Unreachable, newKey } from './workspace/api.js';
 import { openLocal } from './workspace/local.js';
 import { Outbox } from './workspace/outbox.js';
 import { Desk } from './workspace/desk.js';
@@ -17,8 +17,9 @@ import './workspace/rank.js';
 import './workspace/demonstrate.js';
 import './workspace/chat.js';
 
-const SETTLE_MS = 200; // a bounced key must not judge a task that nobody has seen
+const SETTLE_MS = 150; // a bounced key must not judge a task that nobody has seen
 const BREAK_MS = 50 * 60_000;
+const START_AGAIN_MS = 3_000;
 
 export class Workspace extends Part {
   static properties = { round: {}, view: { state: true }, said: { state: true },
@@ -52,6 +53,7 @@ export class Workspace extends Part {
       this.me = await this.api.me();
     } catch (error) {
       this.stop(error);
+      if (error instanceof Unreachable) setTimeout(() => this.start(), START_AGAIN_MS);
       return;
     }
     this.info = this.me.rounds.find((round) => String(round.id) === String(this.round));
@@ -66,9 +68,9 @@ export class Workspace extends Part {
     this.outbox.addEventListener('refused', () => this.say('The server did not take an answer. See "not taken" above.'));
     await this.outbox.load();
     this.clock = new Clock();
-    this.total = this.info.done + this.info.left;
     const { version, acknowledged } = this.info.guideline ?? {};
-    if (version && acknowledged !== true && acknowledged !== version) await this.showGuideline(true);
+    this.agreed = acknowledged ? version : 0;
+    if (version && !acknowledged) await this.showGuideline(true);
     else await this.work();
   }
 
@@ -78,7 +80,7 @@ export class Workspace extends Part {
       return;
     }
     this.desk = new Desk(this.api, this.local, this.outbox, this.round);
-    this.desk.addEventListener('change', () => void this.present());
+    this.desk.addEventListener('change', () => { this.painted = this.present(); });
     this.desk.addEventListener('draft-saved', (event) => this.onDraftSaved(event.detail));
     await this.desk.load();
     await this.present();
@@ -93,24 +95,26 @@ export class Workspace extends Part {
   async present() {
     const row = this.desk.current;
     if (!row) {
-      this.shown = null;
+      this.shown = this.coming = null;
       this.view = this.desk.empty || this.desk.problem ? 'done' : 'loading';
       return;
     }
-    if (row === this.shown) {
+    if (row === this.shown || row === this.coming) {
       this.requestUpdate();
       return;
     }
-    this.shown = row;
+    this.coming = row; // nothing of it is shown before all of it is here
     const body = await this.desk.beginning(row);
-    if (this.shown !== row) return;
+    if (this.coming !== row || this.desk.current !== row) return;
+    this.coming = null;
+    this.shown = row;
     this.body = body;
     this.keys = new KeyMap(row.task.task, row.task.schema, this.me.keymap);
     this.clock.reset(body ?? {});
     this.view = 'task';
     this.kept = '';
     this.shownAt = performance.now();
-    if (row.task.guideline && row.task.guideline !== (this.agreed ?? this.info.guideline?.version)) {
+    if (row.task.guideline > this.agreed) {
       await this.showGuideline(true); // it changed while we were working
       return;
     }
@@ -134,13 +138,10 @@ export class Workspace extends Part {
     const label = describe(row.task, full);
     const began = performance.now();
     try {
-      const sent = await this.desk.judge(full, label);
+      await this.desk.judge(full, label);
       this.say(`${label}.`);
-      const hand = performance.now();
-      await this.updateComplete;
+      await this.painted;
       this.dataset.nextMs = (performance.now() - began).toFixed(1);
-      this.dataset.diskMs = (hand - began).toFixed(1);
-      sent.catch(() => {});
     } finally {
       this.deciding = false;
     }
@@ -148,7 +149,10 @@ export class Workspace extends Part {
   }
 
   async undo() {
-    if (this.view === 'chat') return;
+    if (this.view === 'chat') {
+      this.screen.undo();
+      return;
+    }
     const went = await this.desk.undo();
     this.say(went ? 'Back at your last answer. Choose again, or press Enter to leave it as it was.'
       : 'There is nothing to go back to.');
@@ -212,6 +216,7 @@ export class Workspace extends Part {
       this.feedback.push(reply.feedback);
       if (!this.dialog) this.nextFeedback();
     }
+    if (this.desk && !this.desk.current) void this.desk.fill();
     if (entry.kind === 'question') this.say('The researchers have your question.');
     this.requestUpdate();
   }
@@ -235,6 +240,13 @@ export class Workspace extends Part {
     this.say('You have worked for 50 minutes. A short break is good for you and for the answers.');
   }
 
+  /** The key map goes with the person to their next computer; this browser has it already. */
+  keepKeys() {
+    this.me.keymap = { ...this.me.keymap, [this.keys.task]: this.keys.changes() };
+    this.api.send('PUT', '/me/settings', { settings: { keymap: this.me.keymap } }).catch(() => {});
+    this.requestUpdate();
+  }
+
   say(text) {
     this.said = text;
   }
@@ -253,7 +265,8 @@ export class Workspace extends Part {
       if (name === 'Enter' && !onControl(event.target)) void this.acknowledge();
       return;
     }
-    if ((name === 'Enter' || name === ' ') && onControl(event.target)) return; // the control's own
+    if (name === 'Enter' && onControl(event.target)) return; // the control's own
+    if (name === ' ' && (onControl(event.target) || event.target instanceof HTMLInputElement)) return;
     const screen = this.screen;
     if (screen?.key(name)) {
       event.preventDefault();
@@ -297,6 +310,7 @@ export class Workspace extends Part {
           </aside>` : nothing}
       </div>
       ${this.renderDialog()}
+      <p class="sr-only" role="status" aria-live="polite">${this.said}</p>
     </div>`;
   }
 
@@ -347,7 +361,8 @@ export class Workspace extends Part {
     const gone = this.desk.problem && !this.desk.empty;
     return html`<section class="empty card" aria-labelledby="done-title">
       <h2 id="done-title">${gone ? 'No more tasks on this computer' : 'All done here'}</h2>
-      <p>${gone ? `${this.desk.problem.message} Your answers are safe on this computer.`
+      <p>${gone ? `${this.desk.problem.message} ${this.desk.problem.how ?? ''}
+          Your answers are safe on this computer.`
         : 'There is nothing more for you in this round at the moment. Thank you for your care.'}</p>
       ${waiting ? html`<p>${savedText(this.outbox)}</p>` : nothing}
       <p class="row"><button type="button" class="button primary"
@@ -378,7 +393,7 @@ export class Workspace extends Part {
       case 'question': return html`<accord-question @shut=${shut}
         @ask=${(e) => this.ask(e.detail)}></accord-question>`;
       case 'help': return html`<accord-help .keys=${this.keys} @shut=${shut}
-        @keys=${() => this.requestUpdate()}></accord-help>`;
+        @keys=${() => this.keepKeys()}></accord-help>`;
       case 'saved': return html`<accord-saved .outbox=${this.outbox} .keeps=${this.local.keeps}
         @shut=${shut}></accord-saved>`;
       case 'feedback': return html`<accord-feedback .feedback=${this.dialog.feedback}
@@ -390,7 +405,7 @@ export class Workspace extends Part {
 customElements.define('accord-workspace', Workspace);
 
 function onControl(target) {
-  return target instanceof Element && Boolean(target.closest('button, a, summary, input, select'));
+  return target instanceof Element && Boolean(target.closest('button, a, summary, select'));
 }
 
 /** Leaves out what the round does not ask for. */

@@ -39,7 +39,7 @@ export function bar(host) {
       ${open && host.keys ? html`<button type="button" class="button quiet small"
         @click=${() => host.open('help')}>Keys ${hint(host.keys, 'help')}</button>` : nothing}
       <button type="button" class="button quiet small icon" data-theme-toggle
-        aria-label="Change colours">◐</button>
+        aria-label="Light or dark colours" title="Light or dark colours">◐</button>
     </span>
   </div>`;
 }
@@ -50,7 +50,7 @@ export function tools(host) {
   const button = (id, text, run) => html`<button type="button" class="button quiet small"
     data-action=${id} @click=${run}>${text} ${hint(keys, id)}</button>`;
   return html`<div class="tools-row">
-    <p class="said" role="status" aria-live="polite">${host.said}</p>
+    <p class="said" aria-hidden="true">${host.said}</p>
     ${host.desk?.history.length ? button('undo', 'Back', () => host.undo()) : nothing}
     ${button('skip', 'Skip', () => host.open('skip'))}
     ${button('question', 'Ask', () => host.open('question'))}

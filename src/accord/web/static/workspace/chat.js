@@ -68,16 +68,29 @@ export class Chat extends Part {
     return ['meta', 'put', { ...this.chat, id: this.keptId, text: this.text }];
   }
 
-  /** Goes on with the conversation that was open here, or opens one. */
+  /** Goes on with the conversation that was left open, here or elsewhere; else begins one. */
   async begin() {
     const kept = await this.host.local.one('meta', this.keptId);
-    if (kept?.conversation) {
+    const waiting = kept?.sending
+      && this.outbox.entries.some((entry) => entry.key === kept.sending);
+    if (waiting) {
       this.text = kept.text ?? '';
       this.open(kept);
       if (kept.turn) this.listen();
       return;
     }
-    await this.startNew();
+    this.trouble = null;
+    try {
+      const found = await this.host.api.send('GET', `/rounds/${this.host.round}/conversation`);
+      if (!found.conversation || found.over) {
+        await this.startNew();
+        return;
+      }
+      if (found.conversation === kept?.conversation) this.text = kept.text ?? '';
+      await this.show(found);
+    } catch (error) {
+      this.failed(error, () => this.begin());
+    }
   }
 
   async startNew() {
@@ -85,15 +98,28 @@ export class Chat extends Part {
     this.clear();
     this.trouble = null;
     try {
-      const made = await this.host.api.send('POST', `/rounds/${this.host.round}/conversations`,
-        { key: newKey() });
-      this.open({ conversation: made.conversation ?? made.id, schema: made.schema,
-        question: made.question ?? made.schema.question, messages: made.messages ?? [], turn: null,
-        sending: '', over: false });
-      await this.outbox.write([this.kept()]);
+      await this.show(await this.host.api.send('POST', `/rounds/${this.host.round}/conversations`,
+        { key: newKey() }));
     } catch (error) {
       this.failed(error, () => this.startNew());
     }
+  }
+
+  async end() {
+    const key = newKey();
+    await this.outbox.add({ key, kind: 'end', label: 'The end of a conversation',
+      round: this.host.round, path: `/conversations/${this.chat.conversation}/end`, body: { key } },
+    [['meta', 'delete', this.keptId]]);
+    await this.startNew();
+  }
+
+  /** A conversation as the server has it. */
+  async show(found) {
+    this.open({ conversation: found.conversation, schema: found.schema, question: found.question,
+      messages: found.messages, turn: found.turn, over: found.over, left: found.left,
+      suggestion: found.suggestion, before: this.chat?.before ?? null, sending: '' });
+    await this.outbox.write([this.kept()]);
+    if (found.turn) this.listen();
   }
 
   open(chat) {
@@ -135,21 +161,38 @@ export class Chat extends Part {
   /** The server has a message or a choice. */
   async took({ entry, reply }) {
     if (!this.chat || entry.key !== this.chat.sending) return;
-    const chat = { ...this.chat, sending: '' };
     if (entry.kind === 'message') {
       this.clear();
-      this.chat = { ...chat, turn: reply.turn };
+      this.chat = { ...this.chat, sending: '', turn: reply.turn, before: null };
       await this.outbox.write([this.kept()]);
       this.listen();
       return;
     }
-    this.chat = { ...chat, turn: null, messages: continued(chat, reply),
-      over: Boolean(reply.over) || turnsOf(chat) >= chat.schema.max_turns };
+    const { turn } = this.chat;
+    this.stream?.close();
     this.clear();
-    this.host.clock.reset();
+    await this.show(reply);
+    if (entry.kind === 'undo') {
+      this.host.say('Back at your last choice. Choose again.');
+      return;
+    }
+    this.chat = { ...this.chat, before: turn };
     await this.outbox.write([this.kept()]);
     this.host.say('Saved. The conversation goes on.');
     void this.focusOn(this.chat.over ? '.again' : '#message');
+  }
+
+  /** Opens the last choice again, where nothing followed it. */
+  async undo() {
+    const { before, sending, turn } = this.chat ?? {};
+    if (!before || sending || turn) {
+      this.host.say('There is nothing to go back to.');
+      return;
+    }
+    const key = newKey();
+    this.chat = { ...this.chat, sending: key, before: null };
+    await this.outbox.add({ key, kind: 'undo', label: 'Take the last choice back',
+      round: this.host.round, path: `/turns/${before}/undo`, body: { key } }, [this.kept()]);
   }
 
   async refused({ entry, error }) {
@@ -190,12 +233,22 @@ export class Chat extends Part {
     on('error', (data) => {
       if (data) {
         stream.close();
-        this.trouble = { what: data.what ?? 'The model could not answer.', how: data.how ?? '',
-          again: null };
+        this.trouble = { what: data.what, how: data.how, again: () => this.sayAgain() };
       } else if (stream.readyState === EventSource.CLOSED) {
         setTimeout(() => this.stream === stream && this.listen(), LISTEN_AGAIN_MS);
       }
     });
+  }
+
+  /** The answers did not come: the message is in the box again. */
+  sayAgain() {
+    const last = this.chat.messages[this.chat.messages.length - 1];
+    const said = last?.role === 'user';
+    if (said) this.text = last.text;
+    this.chat = { ...this.chat, turn: null,
+      messages: said ? this.chat.messages.slice(0, -1) : this.chat.messages };
+    this.trouble = null;
+    void this.focusOn('#message');
   }
 
   put(slot, change) {
@@ -229,8 +282,7 @@ export class Chat extends Part {
     const key = newKey();
     const body = { ...choice, ...this.notes, comment: this.notes.comment.trim(), labels: {},
       ...this.host.clock.read(), edited: this.edit() };
-    this.chat = { ...this.chat, sending: key, picked: {
-      a: this.answers.a, b: this.answers.b, outcome: choice.outcome, edited: body.edited } };
+    this.chat = { ...this.chat, sending: key };
     await this.outbox.add({ key, kind: 'choice', label: inWords(choice, this.chat.schema),
       round: this.host.round, path: `/turns/${this.chat.turn}/choice`, body: { key, body } },
     [this.kept()]);
@@ -323,7 +375,7 @@ export class Chat extends Part {
   }
 
   renderTurnFoot() {
-    if (!this.choosing) return html`<div class="decide slim"><p class="said" role="status">${this.host.said}</p></div>`;
+    if (!this.choosing) return html`<div class="decide slim"><p class="said" aria-hidden="true">${this.host.said}</p></div>`;
     const { schema } = this.chat;
     return html`<accord-notes .schema=${schema} .keys=${this.keys} .reasons=${this.notes.reasons}
         .comment=${this.notes.comment} .wanted=${this.wanted}
@@ -335,21 +387,27 @@ export class Chat extends Part {
         <div class="row">${schema.allow_cannot_compare ? html`<button type="button"
           class="button quiet small" @click=${() => this.choose(choiceOf('cannot_compare', schema))}>
           Cannot compare ${hint(this.keys, 'cannot_compare')}</button>` : nothing}
-          <p class="said" role="status">${this.host.said}</p></div></div>`;
+          <p class="said" aria-hidden="true">${this.host.said}</p></div></div>`;
   }
 
   renderComposer() {
-    const { schema, messages } = this.chat;
-    const left = schema.max_turns - turnsOf(this.chat);
+    const { messages } = this.chat;
+    const { left, suggestion, before } = this.chat;
     return html`<div class="decide composer">
+      ${suggestion && !messages.length ? html`<div class="notice small"><p>You could begin with this:
+          <q>${suggestion}</q></p><button type="button" class="button small"
+          @click=${() => { this.text = suggestion; void this.focusOn('#message'); }}>Use it</button>
+        </div>` : nothing}
       <label for="message">Your message</label>
       <textarea id="message" rows="3" maxlength="20000" dir="auto" .value=${live(this.text)}
         @input=${this.write} @keydown=${this.keydown}></textarea>
-      <div class="row"><span class="help">${messages.length ? `${left} more possible.` : nothing}
-        Enter sends, Shift + Enter starts a line.</span>
-        <p class="said" role="status">${this.host.said}</p>
+      <div class="row"><span class="help">${messages.length ? `${left} more possible. ` : nothing}
+        <span class="only-keys">Enter sends, Shift + Enter starts a line.</span></span>
+        <p class="said" aria-hidden="true">${this.host.said}</p>
         ${messages.length ? html`<button type="button" class="button quiet"
-          @click=${this.startNew}>End this conversation</button>` : nothing}
+          @click=${this.end}>End this conversation</button>` : nothing}
+        ${before ? html`<button type="button" class="button quiet"
+          @click=${this.undo}>Change my choice</button>` : nothing}
         <button type="button" class="button primary" ?disabled=${!this.text.trim()}
           @click=${this.send}>Send</button></div></div>`;
   }
@@ -381,16 +439,3 @@ customElements.define('accord-chat', Chat);
 function empty() {
   return { text: '', html: '', done: false };
 }
-
-function turnsOf(chat) {
-  return chat.messages.filter((each) => each.role === 'user').length;
-}
-
-/** The conversation after a choice: as the server says, or with the chosen answer. */
-function continued(chat, reply) {
-  if (reply.messages) return reply.messages;
-  const slot = reply.continues ?? (chat.picked.outcome === 'b' ? 'b' : 'a');
-  const { text, html: made } = chat.picked[slot];
-  return [...chat.messages, { role: 'assistant', text, html: made }];
-}
-

@@ -6,7 +6,7 @@ import { Refused, SignedOut, Unreachable, newKey } from './api.js';
 const AHEAD = 5; // tasks held at once; the server leases them
 const HISTORY = 20;
 const SEND_DRAFT_MS = 2_000;
-const KEEP_DRAFT_MS = 250;
+const KEEP_DRAFT_MS = 100;
 
 export class Desk extends EventTarget {
   /** @param {import('./api.js').Api} api @param {any} local @param {import('./outbox.js').Outbox} outbox */
@@ -22,6 +22,7 @@ export class Desk extends EventTarget {
     this.problem = null;
     this.done = new Set(); // assignments judged or skipped in this page
     this.drafts = new Map();
+    window.addEventListener('pagehide', () => this.keepAll());
   }
 
   get current() {
@@ -47,9 +48,10 @@ export class Desk extends EventTarget {
       const waiting = this.outbox.pending.map((entry) => entry.assignment).filter(Boolean);
       const have = [...new Set([...this.tasks.map((row) => row.assignment), ...waiting])];
       const { tasks } = await this.api.send('POST', `/rounds/${this.round}/next`, { have, n });
-      await this.hold(tasks.filter((task) => !have.includes(task.assignment)
-        && !this.done.has(task.assignment)));
-      this.empty = tasks.length === 0;
+      const fresh = tasks.filter((task) => !have.includes(task.assignment)
+        && !this.done.has(task.assignment));
+      await this.hold(fresh);
+      this.empty = fresh.length === 0;
       this.problem = null;
     } catch (error) {
       this.failed(error);
@@ -88,7 +90,7 @@ export class Desk extends EventTarget {
       at: Date.now() };
     this.history = [...this.history.filter((each) => each.assignment !== row.assignment), kept];
     const old = this.history.splice(0, Math.max(0, this.history.length - HISTORY));
-    const { sent } = await this.outbox.add({ key, kind: 'judgment', label, round: this.round,
+    await this.outbox.add({ key, kind: 'judgment', label, round: this.round,
       assignment: row.assignment, path: `/assignments/${row.assignment}/judgment`,
       body: { key, body } }, [
       ...this.drop(row),
@@ -96,23 +98,22 @@ export class Desk extends EventTarget {
       ...old.map((each) => ['history', 'delete', each.assignment]),
     ]);
     this.next(row);
-    return sent;
   }
 
   async skip(reason) {
     const row = this.tasks[0];
     const key = newKey();
-    const { sent } = await this.outbox.add({ key, kind: 'skip', label: `Skipped: ${reason}`,
+    await this.outbox.add({ key, kind: 'skip', label: `Skipped: ${reason}`,
       round: this.round, assignment: row.assignment, path: `/assignments/${row.assignment}/skip`,
       body: { key, reason } }, [['held', 'delete', row.assignment]]);
     this.next(row);
-    return sent;
+    if (reason === 'later') this.done.delete(row.assignment);
   }
 
   async ask(text) {
     const { assignment } = this.tasks[0];
     const key = newKey();
-    return await this.outbox.add({ key, kind: 'question', label: 'A question to the researchers',
+    await this.outbox.add({ key, kind: 'question', label: 'A question to the researchers',
       round: this.round, path: `/assignments/${assignment}/question`, body: { key, text } });
   }
 
@@ -177,6 +178,16 @@ export class Desk extends EventTarget {
     await this.outbox.write([['drafts', 'put',
       { id: draft.assignment, round: this.round, body: draft.body, at: Date.now() }]]);
     this.saved('local');
+  }
+
+  /** The page goes: what was typed in the last moment is written down as well. */
+  keepAll() {
+    for (const draft of this.drafts.values()) {
+      if (draft.keep) {
+        clearTimeout(draft.keep);
+        void this.keepDraft(draft);
+      }
+    }
   }
 
   async sendDraft(draft) {

@@ -136,12 +136,17 @@ export class KeyMap {
     this.keep();
   }
 
+  /** What differs from the map as it came: {action: keys}. */
+  changes() {
+    return Object.fromEntries(this.actions
+      .filter((action, i) => action.keys.join() !== this.defaults[i].keys.join())
+      .map((action) => [action.id, action.keys]));
+  }
+
   keep() {
     const kept = readKept();
     kept.off = this.off;
-    kept[this.task] = Object.fromEntries(this.actions
-      .filter((action, i) => action.keys.join() !== this.defaults[i].keys.join())
-      .map((action) => [action.id, action.keys]));
+    kept[this.task] = this.changes();
     try {
       localStorage.setItem(KEPT, JSON.stringify(kept));
     } catch { /* this browser keeps nothing; the change lasts as long as the page */ }

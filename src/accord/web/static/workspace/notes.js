@@ -19,7 +19,7 @@ export class Notes extends Part {
     if (!reasons.length && comment === 'off') return nothing;
     return html`<section class="notes" aria-label="Why">
       ${reasons.length ? html`<div class="reasons" role="group" aria-label="Reasons"
-          @focusin=${() => { this.numbered = true; }} @focusout=${() => { this.numbered = false; }}>
+          @focusin=${(e) => { this.numbered = e.target.matches(':focus-visible'); }} @focusout=${() => { this.numbered = false; }}>
         ${reasons.map((reason, i) => html`<button type="button" class="reason"
           aria-pressed=${String(this.reasons.includes(reason))} @click=${() => this.toggle(i)}>
           ${this.numbered && i < 9 ? html`<kbd aria-hidden="true">${i + 1}</kbd>` : nothing}

@@ -4,7 +4,9 @@ import { unsafeHTML } from '../vendor/lit.js';
 import { Part, html, nothing } from './ui.js';
 import { nameOf, shown } from './keys.js';
 
+/** What the server is told; "later" brings the task back at the end. */
 export const SKIP_REASONS = [
+  'later',
   'Too hard for me to judge',
   'I do not know the subject',
   'The text is broken or cut off',
@@ -40,10 +42,10 @@ class Dialog extends Part {
 export class SkipDialog extends Dialog {
   render() {
     return this.frame('Why skip this one?', html`
-      <p class="help">It goes to someone else. What you wrote on it stays on this computer.</p>
+      <p class="help">What you wrote on it stays on this computer.</p>
       <div class="choices">${SKIP_REASONS.map((reason, i) => html`<button type="button"
         class="button" @click=${() => this.choose(i)}><kbd aria-hidden="true">${i + 1}</kbd>
-        ${reason}</button>`)}</div>`);
+        ${reason === 'later' ? 'Not now, bring it back later' : reason}</button>`)}</div>`);
   }
 
   keydown(event) {
@@ -67,7 +69,7 @@ export class QuestionDialog extends Dialog {
   render() {
     return this.frame('Ask the researchers', html`
       <label for="question-text">Your question about this task</label>
-      <textarea id="question-text" rows="4" maxlength="5000" @keydown=${this.send}></textarea>
+      <textarea id="question-text" rows="4" maxlength="4000" @keydown=${this.send}></textarea>
       <p class="${this.empty ? 'wanted' : 'help'}">${this.empty ? 'Write your question first.'
         : 'They see the task with it. You can go on; the question does not hold you up.'}</p>
       <p class="row"><button type="button" class="button primary" @click=${this.ask}>Send question

@@ -5,6 +5,8 @@ import { LETTERS, Part, conversation, html, nothing, prose } from './ui.js';
 import { commentWanted } from './notes.js';
 import './labels.js';
 
+const ORDINALS = ['Best', '2nd', '3rd', '4th', '5th', '6th', '7th', '8th', '9th'];
+
 /** @typedef {number[][]} Places best first; those who share a place are tied */
 
 /** Takes a response out of its place. @param {Places} places @param {number} slot */
@@ -143,8 +145,8 @@ export class Rank extends Part {
         <span class="sr-only">Response </span>${letter}</span></h2>
         <button type="button" class="button small ${place < 0 ? '' : 'quiet'}"
           aria-pressed=${String(this.picked === slot)} @click=${() => this.pick(slot)}>
-          <kbd aria-hidden="true">${slot + 1}</kbd>
-          ${place < 0 ? html`Place ${letter} next` : html`Place ${place + 1}`}</button>
+          ${place < 0 ? html`<kbd aria-hidden="true">${slot + 1}</kbd> Place ${letter} next`
+    : html`<span class="sr-only">${letter}: </span>${ORDINALS[place]}`}</button>
       </header>${prose(response)}</article>`;
   }
 

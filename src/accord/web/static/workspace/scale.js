@@ -52,7 +52,7 @@ export class Scale extends Part {
 
   side(letter, buttons, bare) {
     return html`<div class="side side-${letter.toLowerCase()}">
-      ${bare ? nothing : html`<span class="side-name" aria-hidden="true">${letter} is better</span>`}
+      ${bare ? nothing : html`<span class="side-name" aria-hidden="true">${letter}<span> is better</span></span>`}
       <div class="steps">${buttons.map(([id, word]) => this.button(id, word))}</div></div>`;
   }
 
