@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accord.errors import ArtifactError, ConfigError
 
@@ -52,8 +52,9 @@ def prepare(recipe: Recipe) -> None:
     from accord.artifacts import read
     from accord.stages.inputs import inputs
     from accord.stages.run import run
-    from accord.stages.studio import open_round
+    from accord.stages.studio import score
     from accord.store.database import open_store
+    from accord.store.from_recipe import head_to_head, open_round
 
     config, out = recipe.studio, Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,14 +65,17 @@ def prepare(recipe: Recipe) -> None:
             run(recipe, "sample")
     elif _own_voice(config) and not (out / "sft").exists():
         run(recipe, "sft")
-    prompts = inputs(recipe, out).prompts if config.task == "demonstrate" else None
-    found = {
-        name: read(out / folder)
-        for name, folder in (("samples", "samples"), ("report", "report"), ("reward", "reward"))
-        if (out / folder).exists()
-    }
+    made: dict[str, Any] = {}
+    if config.task == "demonstrate":
+        made["prompts"] = inputs(recipe, out).prompts
+    for name in ("samples", "report"):
+        if (out / name).exists():
+            made[name] = read(out / name)
+    if config.purpose == "head_to_head" and "report" in made and (out / "reward").exists():
+        pairs = head_to_head(made["report"])
+        made["scores"] = score(recipe, read(out / "sft"), read(out / "reward"), pairs)
     with open_store(database(recipe)) as store:
-        open_round(recipe, store, "system", prompts=prompts, **found)
+        open_round(recipe, store, "system", **made)
 
 
 def _own_voice(config: StudioConfig) -> bool:
@@ -141,14 +145,15 @@ def serve(recipe: Recipe, say: Say, until_frozen: Path | None = None) -> None:
         until_frozen: stop when the round is frozen, with its labels at this path. None: go on until
             stopped; labels then go to the run's folder.
     """
-    from accord.stages.studio import find_round, generators
     from accord.store.database import open_store
+    from accord.store.from_recipe import find_round, generators
     from accord.web.app import create_app, owner_link
     from accord.web.security import WebSettings
 
     with open_store(database(recipe)) as store:
         found = find_round(recipe, store)
     if found is None or found.state == "draft":
+        say(f"Making round {recipe.studio.name!r} ready ...")
         prepare_apart(recipe)
     doors = open_doors(recipe)
     settings = WebSettings(base_url=doors.url, folder=Path(recipe.out))
@@ -212,8 +217,9 @@ def welcome(store: Store, found: Round, url: str, owner: str | None, say: Say) -
         say(f"  You, the owner, come in here once:   {owner}")
     say(f"  One rater comes in here:             {url}/invite/{token}")
     say("  More people: invite them on the page People.")
-    left = found.num_left
-    say(f"  Round {found.name!r}: {found.num_items:,} items, {left:,} judgments to go.")
+    to_go = "as long as you like" if found.task == "chat" else f"{found.num_left:,} judgments to go"
+    say(f"  Round {found.name!r}: {found.num_items:,} items, {to_go}.")
+    say("  When you have enough labels, press Freeze on the round's page.")
     say("  Ctrl-C stops the studio; nothing is lost, and the same command opens it again.\n")
 
 

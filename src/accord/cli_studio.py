@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -28,7 +27,7 @@ TOKEN = "ACCORD_TOKEN"
 class ServeByDefault(TyperGroup):
     """``accord studio RECIPE`` and ``accord studio --preset NAME`` mean ``accord studio serve``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put ``serve`` first where no command is named."""
         if args and args[0] not in self.commands and args[0] != "--help":
             args = ["serve", *args]
