@@ -121,9 +121,10 @@ def test_tries_have_a_limit_and_the_last_error_is_kept(store: Store) -> None:
 def test_a_worker_that_stops_in_good_order_costs_no_try(store: Store) -> None:
     name = ask(store)
     claim(store)
+    put(store, Piece(name, 0, "Hel"))
     assert store.write(lambda conn: generation.release(conn, "w")) == 1
     (taken,) = claim(store)
-    assert (taken.id, taken.attempts) == (name, 1)
+    assert (taken.id, taken.attempts, taken.texts) == (name, 1, ("Hel", ""))
 
 
 def test_leases_are_renewed_and_given_up_at_the_limit(store: Store) -> None:

@@ -352,7 +352,7 @@ def _settle(conn: Connection, generation: str, finals: Sequence[Piece]) -> bool:
 
 
 def _claimed(conn: Connection, row: Any) -> Claimed:
-    chunks = read_since(conn, row.id).chunks if row.attempts else ()
+    chunks = read_since(conn, row.id).chunks if row.started_at else ()
     results = row.results or [None] * len(row.policies)
     return Claimed(
         id=row.id,

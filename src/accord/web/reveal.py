@@ -54,7 +54,7 @@ class PairedReveal:
         self._revealed = False
         self._fresh = True
         self.over = False
-        seen = re.fullmatch(r"r" + r"\.(\d{1,7})-(\d{1,4})" * len(permutation), last_event_id)
+        seen = re.fullmatch(r"r" + r"\.([0-9]{1,7})-([0-9]{1,4})" * len(permutation), last_event_id)
         if seen:
             numbers = [int(number) for number in seen.groups()]
             for pane, shown, version in zip(self._panes, numbers[::2], numbers[1::2], strict=True):
