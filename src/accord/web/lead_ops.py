@@ -341,5 +341,5 @@ def count_by_rater(store: Store, ids: Sequence[str]) -> Mapping[str, int]:
     r = schema.round_raters
     query = sa.select(r.c.rater_id, sa.func.sum(r.c.num_done)).group_by(r.c.rater_id)
     with store.read() as conn:
-        found: dict[str, Any] = {name: count for name, count in conn.execute(query)}
-    return {name: int(found.get(name, 0)) for name in ids}
+        found = {row.rater_id: int(row[1]) for row in conn.execute(query)}
+    return {name: found.get(name, 0) for name in ids}
