@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,23 +106,33 @@ class Studio:
             accounts.acknowledge_guideline(self.store, person, found.project_id, found.guideline)
 
 
+@pytest.fixture(scope="session")
+def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an account of each role: tests copy it, which is faster than making it."""
+    path = tmp_path_factory.mktemp("peopled") / "studio.db"
+    with open_store(path) as store:
+        for role in ROLES:
+            accounts.create_account(store, f"{role} Ada", role)
+        store.checkpoint()
+    return path
+
+
 @pytest.fixture
-def make_studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
+def make_studio(tmp_path: Path, peopled: Path) -> Iterator[Callable[..., Studio]]:
     """Makes the studio, with settings of the app."""
-    opened: list[Store] = []
+    with ExitStack() as closing:
 
-    def make(*, people: bool = True, **settings: Any) -> Studio:
-        store = open_store(tmp_path / "studio.db")
-        opened.append(store)
-        app = create_app(store, WebSettings(base_url="http://testserver", **settings))
-        studio = Studio(store, app)
-        for role in ROLES if people else ():
-            studio.people[role] = accounts.create_account(store, f"{role} Ada", role)
-        return studio
+        def make(*, people: bool = True, **settings: Any) -> Studio:
+            path = tmp_path / "studio.db"
+            if people:
+                shutil.copy(peopled, path)
+            store = closing.enter_context(open_store(path))
+            known = {"base_url": "http://testserver", **settings}
+            studio = Studio(store, create_app(store, WebSettings(**known)))
+            studio.people.update({p.role: p for p in accounts.list_accounts(store)})
+            return studio
 
-    yield make
-    for store in opened:
-        store.close()
+        yield make
 
 
 @pytest.fixture
