@@ -97,3 +97,17 @@ def test_ties_alone_in_the_held_out_part(loop, recipe_with, tmp_path) -> None:
     recipe = recipe_with("reward.max_steps=1")
     made = reward(recipe, loop["sft"], artifacts.read(tmp_path / "ties"), tmp_path / "r")
     assert made.manifest.metrics["heldout/num_pairs"] == 0
+
+
+def test_a_probed_head_starts_where_a_random_one_has_yet_to_go(loop, recipe_with, tmp_path) -> None:
+    """After one step at a rate of nearly 0 all that was learned is the probe's."""
+    from accord.stages import reward
+
+    accuracy = {}
+    for probe in (True, False):
+        recipe = recipe_with(
+            f"reward.probe={str(probe).lower()}", "reward.max_steps=1", "reward.learning_rate=1e-9"
+        )
+        made = reward(recipe, loop["sft"], loop["comparisons"], tmp_path / str(probe))
+        accuracy[probe] = made.manifest.metrics["heldout/accuracy"]
+    assert accuracy[True] > max(accuracy[False], 0.6)

@@ -15,6 +15,7 @@ from .kl import k1, k2, k3, sequence_kl
 from .masking import last_index, masked_mean, masked_sum, masked_var, masked_whiten
 from .policy_losses import ppo_policy_loss
 from .preference_losses import bradley_terry_loss, dpo_loss
+from .probe import bradley_terry_probe
 from .reward_shaping import (
     AdaptiveKL,
     FixedKL,
@@ -35,6 +36,7 @@ __all__ = [
     "bon_expected",
     "bon_kl",
     "bradley_terry_loss",
+    "bradley_terry_probe",
     "clip_scores",
     "dpo_loss",
     "entropy",

@@ -145,6 +145,11 @@ class RewardConfig(TrainingConfig):
     use_margin: bool = False
     """Ask for a score difference of at least the margin in the data (Llama 2, section 3.2.2)."""
 
+    probe: bool = False
+    """Fit the head on the untrained model's features first, by penalised logistic regression, and
+    train everything from there (Kumar et al. 2022). False: the head starts at random, as in the
+    papers; with fewer than thousands of steps its noise stays."""
+
     center_coef: NonNegative = 0.0
     """Weight of (score_a + score_b)^2, which keeps scores near 0 (Eisenstein et al. 2023: 0.01).
     0: off, scores are centred by `normalize_samples` instead."""

@@ -209,7 +209,13 @@ class ScalarNetwork(Network):
 
 def read_scores(heads_BT: Tensor, batch: TokenBatch) -> Tensor:
     """A reward model's score of each row (B,): its head at the row's last token."""
-    return heads_BT.gather(1, batch.lengths_B[:, None] - 1)[:, 0]
+    return read_last(heads_BT, batch)
+
+
+def read_last(outputs_BT: Tensor, batch: TokenBatch) -> Tensor:
+    """What stands at each row's last token: (B, ...) of (B, T, ...)."""
+    rows_B = torch.arange(len(batch.lengths_B), device=outputs_BT.device)
+    return outputs_BT[rows_B, batch.lengths_B - 1]
 
 
 def read_values(heads_BT: Tensor) -> Tensor:

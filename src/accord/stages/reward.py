@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from accord import artifacts
-from accord.algorithms import bradley_terry_loss
+from accord.algorithms import bradley_terry_loss, bradley_terry_probe
 from accord.artifacts import Artifact
 from accord.config import Recipe
 from accord.engine import (
@@ -39,7 +39,7 @@ from accord.models.load import (
     new_reward_model,
     save_reward_model,
 )
-from accord.models.network import read_scores, share_trunk
+from accord.models.network import read_last, read_scores, share_trunk
 from accord.models.pairs import PairIndex, PromptPairs, collate_pairs, prompt_pairs
 from accord.models.trunk_cache import TrunkCache
 from accord.tracking import Tracker
@@ -122,6 +122,8 @@ def _train(
         dump_folder=work,
     )
     with_trunk = TrunkCache(model.network)
+    if config.probe:
+        _probe(model, train, with_trunk, pad_id)
     early_stop, start, metrics = EarlyStop(config.early_stop_patience), 0, {}
     if (saved := checkpoint.latest(work)) is not None:
         start, tensors, state = saved
@@ -155,6 +157,26 @@ def _train(
         **evaluate_pairs(learner, with_trunk, heldout, train, pad_id),
         "best_step": early_stop.best_step,
     }
+
+
+@torch.no_grad()
+def _probe(
+    model: RewardModel, train: list[PromptPairs], with_trunk: TrunkCache, pad_id: int
+) -> None:
+    """Fit the head on what the model, as it is, says of the training completions."""
+    features = []
+    for item in train:
+        batch = with_trunk(collate_pairs([item], pad_id)[0])
+        features.append(read_last(model.network.hidden(batch), batch).float())
+    _, pairs = collate_pairs(train, pad_id)
+    weight_D = bradley_terry_probe(
+        torch.cat(features),
+        pairs.first_N,
+        pairs.second_N,
+        target_N=pairs.target_N,
+        weight_N=pairs.verdict_weight_N,
+    )
+    model.network.model.score.weight.copy_(weight_D[None])
 
 
 def _loss(
