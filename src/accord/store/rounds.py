@@ -153,10 +153,7 @@ def create_round(
         DataError: the name is empty or taken, or task, purpose, budget or version do not fit.
     """
     _check_name(name)
-    if purpose == "head_to_head" and task != "compare":
-        raise DataError(f"a head-to-head round compares pairs: make its task compare, not {task}")
-    if budget is not None and budget < 1:
-        raise DataError(f"a budget is 1 judgment or more, not {budget}; leave it out for no limit")
+    _check_fit(task, purpose, budget)
 
     def write(conn: Connection) -> Round:
         newest = conn.scalar(sa.select(projects.c.guideline).where(projects.c.id == project_id))
@@ -292,6 +289,13 @@ def _guideline(conn: Connection, project_id: str, version: int) -> Guideline:
     if text is None:
         raise missing("guideline version", f"{version} of project {project_id}")
     return Guideline(project_id, version, text)
+
+
+def _check_fit(task: Task, purpose: Purpose, budget: int | None) -> None:
+    if purpose == "head_to_head" and task != "compare":
+        raise DataError(f"a head-to-head round compares pairs: make its task compare, not {task}")
+    if budget is not None and budget < 1:
+        raise DataError(f"a budget is 1 judgment or more, not {budget}; leave it out for no limit")
 
 
 def _check_name(name: str) -> None:
