@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import statistics
 import sys
@@ -49,13 +50,19 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=200)
     parser.add_argument("--asks", type=int, default=2_000)
     parser.add_argument("--url", help="another store than a temporary SQLite file; must be empty")
+    parser.add_argument("--filled", action="store_true", help="the store at --url is filled")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = options.url or f"sqlite:///{Path(folder) / 'studio.db'}"
         began = time.perf_counter()
-        fill(url, options.items, options.judgments, options.raters)
-        filled = time.perf_counter() - began
-        print(json.dumps({"fill_seconds": round(filled, 1)}), flush=True)
+        sizes = (options.items, options.judgments, options.raters)
+        if not options.filled:  # in a process of its own, whose memory is not counted
+            child = multiprocessing.get_context("spawn").Process(target=fill, args=(url, *sizes))
+            child.start()
+            child.join()
+            if child.exitcode:
+                sys.exit("the store could not be filled")
+            print(json.dumps({"fill_seconds": round(time.perf_counter() - began)}), flush=True)
         measure(url, options.raters, options.asks)
 
 
@@ -86,40 +93,40 @@ def fill(url: str, num_items: int, num_judgments: int, num_raters: int) -> None:
         order = order.order_by(table.priority.desc(), table.shuffle, table.id)
         with store.read() as conn:
             names = list(conn.scalars(order))
-        pairs = [
-            (name, f"rater-{r}")
-            for r in range(num_raters)
-            for name in names[
-                : max(1, num_judgments // num_raters * 2 * (num_raters - r) // (num_raters + 1))
-            ]
-        ]
-        taken: dict[str, int] = {}
-        rows = []
-        for name, rater in pairs:
-            if taken.get(name, 0) < OVERLAP - 1 and len(rows) < num_judgments:
-                taken[name] = taken.get(name, 0) + 1
-                rows.append((name, rater))
-        # What is missing goes to raters who came late, so that the number is as asked.
-        extra = num_judgments - len(rows)
-        given = set(rows)
-        for rater in reversed(range(num_raters)):
-            for name in names:
-                if extra <= 0:
-                    break
-                pair = (name, f"rater-{rater}")
-                if taken.get(name, 0) < OVERLAP - 1 and pair not in given:
-                    taken[name] = taken.get(name, 0) + 1
-                    rows.append(pair)
-                    extra -= 1
+        rows, taken = share_out(names, num_judgments, num_raters)
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
-            store.write(lambda conn, chunk=chunk: put(conn, project.id, found.id, chunk))
+            store.write(partial(put, project=project.id, round_id=found.id, rows=chunk))
         counts = [{"name": name, "n": n} for name, n in taken.items()]
         change = schema.items.update().where(table.id == sa.bindparam("name"))
         change = change.values(taken=sa.bindparam("n"), done=sa.bindparam("n"))
         store.write(lambda conn: conn.execute(change, counts) and None)
         store.write(lambda conn: places(conn, found.id, rows))
         print(json.dumps({"items": num_items, "judgments": len(rows)}), flush=True)
+
+
+def share_out(
+    names: list[str], num_judgments: int, num_raters: int
+) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Who judged what, in the round's order, and how often each item was judged.
+
+    The first raters did most, so their lists of items that still wait for others are long.
+    """
+    taken: dict[str, int] = dict.fromkeys(names, 0)
+    rows: list[tuple[str, str]] = []
+    given: set[tuple[str, str]] = set()
+    usual = num_judgments // num_raters
+    for everything in (False, True):  # the second time round gives what is missing
+        for place in range(num_raters):
+            share = 2 * usual * (num_raters - place) // (num_raters + 1)
+            for name in names if everything else names[:share]:
+                pair = (name, f"rater-{place}")
+                free = taken[name] < OVERLAP - 1 and pair not in given
+                if free and len(rows) < num_judgments:
+                    taken[name] += 1
+                    given.add(pair)
+                    rows.append(pair)
+    return rows, taken
 
 
 def put(conn: sa.Connection, project: str, round_id: str, rows: list[tuple[str, str]]) -> None:
@@ -225,9 +232,7 @@ def measure(url: str, num_raters: int, asks: int) -> None:
         nexts, votes = [], []
         for ask in range(asks):
             rater = f"rater-{ask * 7919 % num_raters}"
-            task, seconds = timed(
-                lambda rater=rater: assign.next_assignment(store, rater, round_id)
-            )
+            task, seconds = timed(partial(assign.next_assignment, store, rater, round_id))
             nexts.append(seconds)
             if task is not None:
                 vote = partial(submit, store, rater, task.id, BODY, f"key-{task.id}")
@@ -308,7 +313,10 @@ def plans(store: Store, round_id: str) -> list[str]:
             rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {ready.statement}", binds).all()
             plan = "; ".join(row[-1] for row in rows)
             print(f"{title:9} {plan}")
-            if any(f"SCAN {table}" in plan for table in schema.metadata.tables):
+            if any(
+                f"SCAN {table}" in plan
+                for table in ("items", "assignments", "judgments", "events", "round_raters")
+            ):
                 scans.append(f"{title}: {plan}")
     return scans
 
