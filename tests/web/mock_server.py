@@ -42,14 +42,15 @@ PROMPTS = [
     "Write a short, friendly note to a neighbour whose dog barks at night.",
 ]
 ANSWERS = [
-    "A starter that doubles in four hours is strong, so look at the dough instead.\n\nTry a shorter "
-    "bulk rise: stop when it has grown by half, not when it has doubled. Then shape it tightly and "
-    "let it rest in the fridge overnight. Cold dough holds its shape, and the oven does the rest.",
-    "There are many reasons. Flour matters, water matters, time matters. You could try other flour, "
-    "or less water, or a hotter oven, or a longer rise.\n\nMost bakers find their own way after a "
+    "A starter that doubles in four hours is strong, so look at the dough instead.\n\nTry a "
+    "shorter bulk rise: stop when it has grown by half, not when it has doubled. Then shape it "
+    "tightly and let it rest in the fridge overnight. Cold dough holds its shape, and the oven "
+    "does the rest.",
+    "There are many reasons. Flour matters, water matters, time matters. You could try other "
+    "flour, or less water, or a hotter oven, or a longer rise.\n\nMost bakers find their own way after a "
     "few loaves, so keep going and write down what you change each time.",
-    "Start with what you would miss in a year. Money is easy to count, so it shouts the loudest; an "
-    "hour of your day is harder to count, and you pay it every day.",
+    "Start with what you would miss in a year. Money is easy to count, so it shouts the loudest; "
+    "an hour of your day is harder to count, and you pay it every day.",
     "It depends.",
 ]
 GUIDELINE = (
@@ -62,7 +63,10 @@ GUIDELINE = (
 def schemas() -> dict[str, TaskSchema]:
     """One schema for each round of the stand-in."""
     hh = load_schema("hh")
-    chips = {"reasons": ("More helpful", "More truthful", "Safer", "Clearer"), "comment": "optional"}
+    chips = {
+        "reasons": ("More helpful", "More truthful", "Safer", "Clearer"),
+        "comment": "optional",
+    }
     return {
         "pairs": hh.model_copy(update={**chips, "comment_at_strength": None}),
         "strict": hh.model_copy(update={**chips, "comment_at_strength": 4, "comment": "optional"}),

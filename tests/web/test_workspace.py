@@ -135,7 +135,9 @@ def test_thirty_pairs_take_one_key_each_and_the_next_is_there_at_once(
         ready(page, task)
         page.keyboard.press(key)
         expect(page.locator(".prompt")).to_contain_text(f"({task + 1})")
-        waits.append(float(page.evaluate("document.querySelector('accord-workspace').dataset.nextMs")))
+        waits.append(
+            float(page.evaluate("document.querySelector('accord-workspace').dataset.nextMs"))
+        )
     saved(page)
     bodies = [studio.judgments[f"pairs-{task:04}"] for task in range(30)]
     outcomes = [("a", 4), ("a", 3), ("a", 2), ("a", 1), ("tie", None), ("both_bad", None)]
@@ -764,7 +766,8 @@ def test_what_happens_is_said_and_focus_is_seen(visit: Callable[..., Page], stud
     assert outline in ("2px", "3px")
     small = page.evaluate("""() => [...document.querySelectorAll('button, a, input, textarea')]
         .filter((e) => e.checkVisibility() && !e.closest('label'))
-        .map((e) => e.getBoundingClientRect()).filter((r) => r.width < 24 || r.height < 24).length""")
+        .map((e) => e.getBoundingClientRect())
+        .filter((r) => r.width < 24 || r.height < 24).length""")
     assert small == 0
     page.get_by_role("button", name="Light or dark colours").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"

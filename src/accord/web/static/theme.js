@@ -25,6 +25,13 @@
     set: (name, value) => { set(`accord-${name}`, value); apply(); },
   };
   dark.addEventListener('change', apply);
+  document.addEventListener('DOMContentLoaded', () => {
+    for (const button of document.querySelectorAll('button[data-theme-toggle]')) {
+      button.hidden = false; // without this script it would do nothing
+      button.setAttribute('aria-label', 'Light or dark colours');
+      button.title = 'Light or dark colours';
+    }
+  });
   document.addEventListener('click', (event) => {
     const button = event.target instanceof Element && event.target.closest('[data-theme-toggle]');
     if (!button) return;

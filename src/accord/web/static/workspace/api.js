@@ -34,6 +34,8 @@ export class Api {
   /** Who is signed in, their rounds, and the token that every change carries. */
   async me() {
     const me = await this.send('GET', '/me');
+    this.rater ??= me.id;
+    if (me.id !== this.rater) throw new SignedOut('Someone else is signed in in this browser.');
     this.csrf = me.csrf ?? '';
     return me;
   }

@@ -51,7 +51,7 @@ export function tools(host) {
     data-action=${id} @click=${run}>${text} ${hint(keys, id)}</button>`;
   return html`<div class="tools-row">
     <p class="said" aria-hidden="true">${host.said}</p>
-    ${host.desk?.history.length ? button('undo', 'Back', () => host.undo()) : nothing}
+    ${host.desk?.history.length ? button('undo', 'Undo', () => host.undo()) : nothing}
     ${button('skip', 'Skip', () => host.open('skip'))}
     ${button('question', 'Ask', () => host.open('question'))}
   </div>`;

@@ -339,7 +339,7 @@ export class Chat extends Part {
         : 'Your message is kept here and goes off when the network is back.'}</p>` : nothing}
       ${turn ? this.renderAnswers() : nothing}
       ${this.trouble ? this.renderTrouble() : nothing}
-      ${turn || waits ? this.renderTurnFoot() : over ? this.renderOver() : this.renderComposer()}
+      ${turn && this.trouble ? nothing : turn || waits ? this.renderTurnFoot() : over ? this.renderOver() : this.renderComposer()}
     </div>`;
   }
 
@@ -375,7 +375,12 @@ export class Chat extends Part {
   }
 
   renderTurnFoot() {
-    if (!this.choosing) return html`<div class="decide slim"><p class="said" aria-hidden="true">${this.host.said}</p></div>`;
+    if (!this.choosing) {
+      return html`<div class="decide slim"><div class="row">
+        <p class="said" aria-hidden="true">${this.host.said}</p>
+        ${this.chat.sending ? nothing : html`<button type="button" class="button quiet small"
+          @click=${this.end}>End this conversation</button>`}</div></div>`;
+    }
     const { schema } = this.chat;
     return html`<accord-notes .schema=${schema} .keys=${this.keys} .reasons=${this.notes.reasons}
         .comment=${this.notes.comment} .wanted=${this.wanted}
@@ -394,7 +399,7 @@ export class Chat extends Part {
     const { messages } = this.chat;
     const { left, suggestion, before } = this.chat;
     return html`<div class="decide composer">
-      ${suggestion && !messages.length ? html`<div class="notice small"><p>You could begin with this:
+      ${suggestion && !messages.length ? html`<div class="notice good small"><p>You could begin with this:
           <q>${suggestion}</q></p><button type="button" class="button small"
           @click=${() => { this.text = suggestion; void this.focusOn('#message'); }}>Use it</button>
         </div>` : nothing}

@@ -58,6 +58,7 @@ class IndexedStore {
       for (const [store, action, value] of changes) work.objectStore(store)[action](value);
       work.oncomplete = () => resolve();
       work.onabort = work.onerror = () => reject(work.error);
+      work.commit?.(); // at once, also when the page is on its way out
     });
   }
 }

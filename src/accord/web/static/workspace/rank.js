@@ -99,7 +99,7 @@ export class Rank extends Part {
       </div>
       <div class="decide"><div class="row">${this.tools}
         <button type="button" class="button quiet" ?disabled=${this.phase === 0}
-          @click=${() => this.turn(-1)}>Back</button>
+          @click=${() => this.turn(-1)}>Previous</button>
         <button type="button" class="button primary" @click=${() => this.turn(1)}>
           ${last ? 'Go on to rank them' : 'Next response'} <kbd aria-hidden="true">Enter</kbd></button>
       </div></div>`;

@@ -22,6 +22,9 @@ export class Part extends LitElement {
     const target = this.querySelector(selector);
     if (!(target instanceof HTMLElement)) return;
     target.focus({ preventScroll: true });
+    if (target instanceof HTMLTextAreaElement) { // writing goes on at the end
+      target.setSelectionRange(target.value.length, target.value.length);
+    }
     target.scrollIntoView({ block: 'nearest' });
   }
 }

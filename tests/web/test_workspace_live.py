@@ -1,0 +1,181 @@
+"""The workspace on the studio itself: what a rater does in the browser is what the store has."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import uvicorn
+
+from accord.store import accounts, events, rounds
+from accord.store.database import Store, open_store
+from accord.store.items import add_items
+from accord.store.records import NewItem, Round
+from accord.store.schema import assignments, judgments
+from accord.store.task import RoundSettings, TaskSchema, load_schema
+from accord.types import Completion, Message, Prompt
+from accord.web.app import create_app
+from accord.web.security import WebSettings
+
+pytest.importorskip("playwright")
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+PASSWORD = "four plain quiet words"
+SETTLE_MS = 170
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs the system's chromium")
+
+
+@dataclasses.dataclass
+class Live:
+    """A studio that listens, and who runs it."""
+
+    store: Store
+    url: str
+    owner: str
+    project: str
+
+    def round(self, task: Any, schema: TaskSchema, count: int) -> Round:
+        """An open round of five items; the first response of each is the good one."""
+        plain = RoundSettings(
+            calibration_share=0, gold_share=0, attention_share=0, anchor_share=0, show_draft=True
+        )
+        made = rounds.create_round(
+            self.store,
+            self.project,
+            f"Round of {task}",
+            task=task,
+            actor=self.owner,
+            schema=schema,
+            settings=plain,
+        )
+        texts = ["good", "fair", "poor"][:count]
+        add_items(
+            self.store,
+            made.id,
+            [
+                NewItem(
+                    Prompt(id=f"p{i}", messages=(Message("user", f"Question {i}?"),)),
+                    tuple(Completion(f"A {text} answer.", "m", True) for text in texts),
+                )
+                for i in range(5)
+            ],
+            self.owner,
+        )
+        return rounds.open_round(self.store, made.id, self.owner)
+
+    def outcomes(self, round_id: str) -> list[dict[str, Any]]:
+        """The judgments of a round, oldest first."""
+        query = (
+            sa.select(judgments.c.outcome)
+            .join(assignments, assignments.c.id == judgments.c.assignment_id)
+            .where(assignments.c.round_id == round_id)
+            .order_by(judgments.c.at)
+        )
+        with self.store.read() as conn:
+            return [dict(row.outcome) for row in conn.execute(query)]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    store = open_store(tmp_path / "studio.db")
+    owner = accounts.create_account(store, "Olga", "owner", password=PASSWORD).id
+    accounts.create_account(store, "Ada", "rater", password=PASSWORD)
+    project = rounds.create_project(store, "Project", owner).id
+    rounds.set_guideline(store, project, "# What is better\n\nPrefer what **helps**.", owner)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        app = create_app(store, WebSettings(base_url=url))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        yield Live(store, url, owner, project)
+        server.should_exit = server.force_exit = True
+        thread.join()
+    store.close()
+
+
+@pytest.fixture
+def page(live: Live) -> Iterator[Page]:
+    """A browser in which Ada has signed in."""
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
+        made = browser.new_page(base_url=live.url)
+        errors: list[str] = []
+        made.on("pageerror", lambda error: errors.append(str(error)))
+        made.on("console", lambda said: errors.append(said.text) if "Policy" in said.text else None)
+        made.goto("/login")
+        made.get_by_label("Name").fill("Ada")
+        made.get_by_label("Password").fill(PASSWORD)
+        made.keyboard.press("Enter")
+        expect(made.get_by_role("heading", name="Hello, Ada")).to_be_visible()
+        yield made
+        browser.close()
+    assert errors == []
+
+
+def answer(page: Page, *keys: str) -> None:
+    """Keys for the task on the screen, and the wait until the next one is there."""
+    before = page.locator(".prompt").inner_text()
+    page.wait_for_timeout(SETTLE_MS)
+    for key in keys:
+        page.keyboard.press(key)
+    expect(page.locator(".prompt")).not_to_have_text(before)
+
+
+def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None:
+    hh = load_schema("hh").model_copy(update={"comment_at_strength": None})
+    pairs = live.round("compare", hh, 2)
+    page.goto(f"/work/{pairs.id}")
+    expect(page.get_by_role("heading", name="What is better")).to_be_visible()
+    page.keyboard.press("Enter")
+    for _ in range(3):  # the good answer, wherever it is
+        expect(page.locator("#pane-a")).to_be_visible()
+        left = "good" in page.locator("article.pane").first.inner_text()
+        answer(page, "2" if left else "9")
+    page.wait_for_timeout(SETTLE_MS)
+    page.keyboard.press("u")
+    expect(page.get_by_text("You are changing an earlier answer")).to_be_visible()
+    answer(page, "5")
+    expect(page.locator(".saved")).to_have_text("All saved")
+    expect(page.locator(".round-progress")).to_contain_text("3 of 5")
+    best = [
+        (told["outcome"], told.get("best"), told.get("strength"))
+        for told in live.outcomes(pairs.id)
+    ]
+    assert best == [("best", 0, 3), ("best", 0, 3), ("tie", None, None)]
+
+    labels = live.round("rank", load_schema("instructgpt"), 3)
+    page.goto(f"/work/{labels.id}")
+    expect(page.locator(".alone h2")).to_contain_text("1 of 3")
+    page.wait_for_timeout(SETTLE_MS)
+    for step in "642":
+        page.keyboard.press(step)
+        page.keyboard.press("Enter")
+    cards = page.locator(".cards article").all_inner_texts()
+    order = [
+        next(str(i + 1) for i, text in enumerate(cards) if word in text)
+        for word in ("good", "poor", "fair")
+    ]
+    answer(page, order[0], order[1], order[2], "=", "Enter")
+    expect(page.locator(".saved")).to_have_text("All saved")
+    assert live.outcomes(labels.id)[0]["ranks"] == [0, 1, 1]
+
+    write = live.round("demonstrate", hh, 1)
+    page.goto(f"/work/{write.id}")
+    page.locator("#answer").fill("Ask again tomorrow.")
+    expect(page.locator("#answer-help")).to_contain_text("here and on the server")
+    answer(page, "Control+Enter")
+    expect(page.locator(".saved")).to_have_text("All saved")
+    told = {"completion": "Ask again tomorrow.", "draft_used": False}
+    assert live.outcomes(write.id) == [told]
+    assert events.verify(live.store) == []
