@@ -17,7 +17,12 @@ from accord.rng import uniform
 Row: TypeAlias = dict[str, Any]
 Estimate: TypeAlias = list[float]
 NUM_RESAMPLES = 4000
-SOURCES = {"hh": "hh-rlhf harmless-base", "oasst": "OpenAssistant", "all": "both"}
+SOURCES = {
+    "hh": "hh-rlhf harmless-base",
+    "oasst": "OpenAssistant",
+    "all": "both, one length rule",
+    "all_told": "both, a length rule for each",
+}
 
 
 def group_ratio(
@@ -75,8 +80,9 @@ def sft_summary(before: Sequence[Row], after: Sequence[Row], seed: int) -> dict[
 def reward_summary(train: Sequence[Row], test: Sequence[Row], seed: int) -> dict[str, Any]:
     """Accuracy by source beside the length-only baseline and chance.
 
-    The baseline of each source takes the longer reply, or the shorter, whichever is right more
-    often on that source's training pairs.
+    A source's baseline takes the longer reply, or the shorter, whichever is right more often on its
+    training pairs. Over both sources there are two: one rule for all training pairs, which knows as
+    much as the reward model is told, and each source's own rule, which is told the source.
 
     Args:
         train: ``source`` and ``words`` (of the better less those of the worse) of each pair.
@@ -84,8 +90,8 @@ def reward_summary(train: Sequence[Row], test: Sequence[Row], seed: int) -> dict
         seed: of the bootstrap.
     """
     longer = {
-        name: sum(hit(row["words"]) - 0.5 for row in train if row["source"] == name) >= 0
-        for name in {row["source"] for row in train}
+        name: sum(hit(row["words"]) - 0.5 for row in train if name in (row["source"], "all")) >= 0
+        for name in ("all", *{row["source"] for row in train})
     }
     rows = [
         {
@@ -95,7 +101,10 @@ def reward_summary(train: Sequence[Row], test: Sequence[Row], seed: int) -> dict
         }
         for row in test
     ]
-    by_source = {name: [r for r in rows if name in (r["source"], "all")] for name in SOURCES}
+    by_source = {name: [r for r in rows if r["source"] == name] for name in SOURCES}
+    by_source["all_told"] = rows
+    sign = 1 if longer["all"] else -1
+    by_source["all"] = [{**r, "by_length": hit(sign * r["words"])} for r in rows]
     return {
         name: _accuracies(part, seed) | {"longer_is_better": longer.get(name)}
         for name, part in by_source.items()

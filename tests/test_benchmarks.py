@@ -84,7 +84,8 @@ def test_length_baseline_has_the_direction_of_its_source_and_of_training(
     assert found["hh"]["gain_over_length"][0] == pytest.approx(0.5 / 3)
     assert found["oasst"]["length"][0] == 1.0
     assert found["all"]["accuracy"][0] == pytest.approx(2 / 4)
-    assert found["all"]["length"][0] == pytest.approx(2.5 / 4)
+    assert found["all"]["length"][0] == pytest.approx(1.5 / 4)  # shorter, as in most of training
+    assert found["all_told"]["length"][0] == pytest.approx(2.5 / 4)
     assert (found["all"]["num_longer_right"], found["all"]["num_shorter_right"]) == (2, 1)
     assert found["all"]["longer_right"][0] == pytest.approx(1 / 2)
     assert not any(found[name]["beats_length"] for name in found)
@@ -100,7 +101,7 @@ def test_verdicts_need_the_whole_interval(report: ModuleType) -> None:
     assert found["beats_length"]
     one_tree = [{**row, "group": str(i // 50)} for i, row in enumerate(clear[:30] + clear[:30])]
     found = report.reward_summary(train, one_tree, seed=0)
-    assert sorted(found) == ["all", "hh"]
+    assert sorted(found) == ["all", "all_told", "hh"]
     assert (found["all"]["pairs"], found["all"]["groups"]) == (60, 2)
     unclear = [pair("hh", str(i), -1, 1.0 if i % 9 < 5 else -1.0) for i in range(100)]
     found = report.reward_summary(train, unclear, seed=0)["hh"]
