@@ -18,6 +18,9 @@ from accord.feedback.intervals import wilson
 from accord.feedback.votes import BOTH_BAD, FIRST, TIE, IntArray, Votes
 from accord.rng import FloatArray
 
+TAIL = 0.00135
+"""Chance to pass a control limit, a side: that of three standard deviations of a normal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -180,7 +183,10 @@ def rushed(
 def control_chart(
     batches: Sequence[int] | IntArray, hits: ArrayLike, centre: float | None = None
 ) -> tuple[ControlPoint, ...]:
-    """Shares of batches of verdicts on anchors against three-sigma limits (Shewhart's p chart).
+    """Shares of batches of verdicts on anchors against control limits (Shewhart's p chart).
+
+    The limits are those that chance passes as rarely as three standard deviations of a normal,
+    0.135 % a side, from the binomial itself: the normal would be too narrow for small batches.
 
     Anchors are fixed pairs, shown again in each batch: where their win rate moves, the raters have
     moved (Stiennon et al. 2020, appendix C). Make one for the pool, and one for each rater.
@@ -201,9 +207,27 @@ def control_chart(
     points = []
     for number in np.unique(batch).tolist():
         own = hit[batch == number]
-        low, high = wilson(middle * len(own), len(own), confidence=0.9973)
+        low, high = _chance(middle, len(own))
         points.append(ControlPoint(number, len(own), float(own.mean()), low, high))
     return tuple(points)
+
+
+def _chance(share: float, num: int) -> tuple[float, float]:
+    """The smallest and the largest share of ``num`` that chance reaches 99.73 % of the time."""
+    counts = range(num + 1)
+    won = math.log(share) if share > 0 else -math.inf
+    lost = math.log1p(-share) if share < 1 else -math.inf
+    probs = [
+        math.exp(
+            math.lgamma(num + 1) - math.lgamma(k + 1) - math.lgamma(num - k + 1)
+            + (k * won if k else 0.0) + ((num - k) * lost if num > k else 0.0)
+        )
+        for k in counts
+    ]  # fmt: skip
+    below, above = np.cumsum(probs), np.cumsum(probs[::-1])
+    low = int(np.searchsorted(below, TAIL, side="right"))
+    high = num - int(np.searchsorted(above, TAIL, side="right"))
+    return min(low, num) / num, max(high, 0) / num
 
 
 def _first_side(votes: Votes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
