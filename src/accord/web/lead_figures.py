@@ -25,9 +25,9 @@ from accord.web.lead_data import Judged, comparisons, judged
 from accord.web.svg import Estimate
 
 ANCHOR_BATCHES = 12
-LEAST_PER_BATCH = 5
+LEAST_PER_BATCH = 10
 LEAST_VERDICTS = 10
-LENGTH = "length"
+LENGTH = "words"
 OUTCOMES = {"tie": TIE, "both_bad": BOTH_BAD}
 
 
@@ -126,8 +126,8 @@ def _agreement(rows: Sequence[Judged], strength_steps: int, seed: int) -> Figure
         )
     return Figures(
         agreement=(
-            _coefficient("Ties counted as an answer", report.raw),
-            _coefficient("Ties left out, as in the papers", report.raw_without_ties),
+            _coefficient("Ties counted", report.raw),
+            _coefficient("Ties left out, as in papers", report.raw_without_ties),
         ),
         beyond_chance=(
             _coefficient("Fleiss' kappa", report.fleiss_kappa),
