@@ -124,10 +124,8 @@ def dpo_loss(
     chosen_N = beta * (policy_chosen_N - ref_chosen_N.detach())
     rejected_N = beta * (policy_rejected_N - ref_rejected_N.detach())
     margin_N = chosen_N - rejected_N
-    won_N, lost_N = softplus(-margin_N), softplus(margin_N)
-    stated_N = (1 - label_smoothing) * won_N + label_smoothing * lost_N
-    exchanged_N = (1 - label_smoothing) * lost_N + label_smoothing * won_N
-    loss = (weight_N * (target_N * stated_N + (1 - target_N) * exchanged_N)).sum() / total
+    loss_N = _smooth(softplus(-margin_N), softplus(margin_N), target_N, label_smoothing)
+    loss = (weight_N * loss_N).sum() / total
     agreement_N, direction_N = _agreement(margin_N.detach(), target_N)
     return loss, {
         "dpo/loss": loss.detach(),
@@ -145,6 +143,13 @@ def _or(given_N: Tensor | None, default_N: Tensor) -> Tensor:
 def _pair_loss(difference_N: Tensor, target_N: Tensor, margin_N: Tensor) -> Tensor:
     won_N = target_N * softplus(margin_N - difference_N)
     return won_N + (1 - target_N) * softplus(margin_N + difference_N)
+
+
+def _smooth(won_N: Tensor, lost_N: Tensor, target_N: Tensor, error: float) -> Tensor:
+    """Loss if a label drawn from the targets is right but for an error's chance; exact at 1."""
+    stated_N = (1 - error) * won_N + error * lost_N
+    exchanged_N = (1 - error) * lost_N + error * won_N
+    return target_N * stated_N + (1 - target_N) * exchanged_N
 
 
 def _agreement(difference_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
