@@ -47,8 +47,8 @@ ANSWERS = [
     "tightly and let it rest in the fridge overnight. Cold dough holds its shape, and the oven "
     "does the rest.",
     "There are many reasons. Flour matters, water matters, time matters. You could try other "
-    "flour, or less water, or a hotter oven, or a longer rise.\n\nMost bakers find their own way after a "
-    "few loaves, so keep going and write down what you change each time.",
+    "flour, or less water, or a hotter oven, or a longer rise.\n\nMost bakers find "
+    "their own way after a few loaves, so keep going and write down what you change each time.",
     "Start with what you would miss in a year. Money is easy to count, so it shouts the loudest; "
     "an hour of your day is harder to count, and you pay it every day.",
     "It depends.",

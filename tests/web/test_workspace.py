@@ -153,6 +153,7 @@ def test_thirty_pairs_take_one_key_each_and_the_next_is_there_at_once(
 def test_pairs_by_mouse(visit: Callable[..., Page], studio: Any, phone: bool) -> None:
     page = visit("pairs", phone=phone)
     ready(page, 0)
+    place = page.locator(".decide").bounding_box()
     page.get_by_role("button", name="Safer").click()
     page.get_by_label("Comment").fill("B made it up.")
     page.get_by_role("button", name="A clearly better").click()
@@ -161,6 +162,7 @@ def test_pairs_by_mouse(visit: Callable[..., Page], studio: Any, phone: bool) ->
         page.get_by_role("button", name=name).click()
     ready(page, 4)
     saved(page)
+    assert page.locator(".decide").bounding_box() == place  # no button moved under a finger
     first, *others = (studio.judgments[f"pairs-{task:04}"] for task in range(4))
     assert (first["outcome"], first["strength"]) == ("a", 3)
     assert (first["reasons"], first["comment"]) == (["Safer"], "B made it up.")

@@ -47,11 +47,11 @@ export function bar(host) {
 /** Undo, skip, ask; and what was just done. */
 export function tools(host) {
   const { keys } = host;
-  const button = (id, text, run) => html`<button type="button" class="button quiet small"
-    data-action=${id} @click=${run}>${text} ${hint(keys, id)}</button>`;
+  const button = (id, text, run, off = false) => html`<button type="button"
+    class="button quiet small" data-action=${id} ?disabled=${off} @click=${run}>${text} ${hint(keys, id)}</button>`;
   return html`<div class="tools-row">
     <p class="said" aria-hidden="true">${host.said}</p>
-    ${host.desk?.history.length ? button('undo', 'Undo', () => host.undo()) : nothing}
+    ${button('undo', 'Undo', () => host.undo(), !host.desk?.history.length)}
     ${button('skip', 'Skip', () => host.open('skip'))}
     ${button('question', 'Ask', () => host.open('question'))}
   </div>`;
