@@ -347,7 +347,7 @@ def test_a_server_that_fails_at_first_is_asked_again(
 
 
 def test_a_worker_that_hangs_is_replaced(live: Callable[..., Live], speaker: Speaker) -> None:
-    studio = live(pair(speaker), silence_seconds=3)
+    studio = live(pair(speaker), silence_seconds=4)
     with studio.rater() as rater:
         wait_for(lambda: studio.generator.ready)
         hung = studio.generator.pid or 0

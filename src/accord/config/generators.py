@@ -83,7 +83,8 @@ class GeneratorConfig(Section):
     """How far the worker steps back for other processes, so that pages stay quick. 0: not a bit."""
 
     silence_seconds: Positive = 120.0
-    """A worker that shows no sign of life for so long is ended and started again."""
+    """A worker that shows no sign of life for so long, once its models are loaded, is ended and
+    started again."""
 
     max_attempts: Count = 3
     """An answer that failed this often is given up, and the rater is told."""

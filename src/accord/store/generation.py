@@ -27,7 +27,7 @@ Purpose: TypeAlias = Literal["chat", "pregenerate", "draft"]
 PRIORITY: dict[Purpose, float] = {"chat": 10.0, "pregenerate": 0.0, "draft": 0.0}
 """Somebody waits for a chat answer."""
 LOOK_AHEAD = 64
-"""Queued rows that a claim looks at beyond those it wants, to pass over rounds with enough ready."""
+"""Queued rows that a claim looks at beyond those it wants, to pass over rounds that have enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,8 @@ async def _watch(
             if time.monotonic() - spoke >= HEARTBEAT_SECONDS:
                 spoke = time.monotonic()
                 yield b": still here\n\n"
-            await asyncio.sleep(TICK_SECONDS)
+            if progress.chunks or reveal.behind:
+                await asyncio.sleep(TICK_SECONDS)
             if not reveal.behind:
                 await _wait(news)
 

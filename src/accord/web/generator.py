@@ -43,6 +43,8 @@ LOOK_SECONDS = 0.5
 STOP_SECONDS = 5.0
 """A worker that was asked to stop has so long."""
 MAX_BACKOFF_SECONDS = 30.0
+START_SECONDS = 1800.0
+"""Loading models is silent and may take long."""
 
 Deliver = Callable[[Connection, Sequence[str], Sequence[str]], None]
 """What to do, in the same transaction, with generations that are done and that were given up."""
@@ -260,8 +262,9 @@ class Generator:
             if gone:
                 code = worker.process.poll()
                 return f"the generation worker ended (code {code})"
-            if time.monotonic() - worker.heard_at > self.config.silence_seconds:
-                return f"the generation worker hung for {self.config.silence_seconds:g} s"
+            patience = self.config.silence_seconds if worker.ready else START_SECONDS
+            if time.monotonic() - worker.heard_at > patience:
+                return f"the generation worker hung for {patience:g} s"
             if worker.ready:
                 self._feed(worker)
         return "the studio stops"
@@ -272,7 +275,8 @@ class Generator:
             said = [worker.inbox.get(timeout=IDLE_SECONDS)]
         except queue.Empty:
             return []
-        if said[0] is not None and said[0].kind == "text":
+        slot = worker.slots.get(said[0].job) if said[0] is not None else None
+        if slot is not None and slot.text:  # a rater waits for the first piece, not for the next
             time.sleep(FLUSH_SECONDS)
         while not worker.inbox.empty():
             said.append(worker.inbox.get())
