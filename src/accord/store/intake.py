@@ -33,9 +33,10 @@ def read_items(
         source: name kept with the items; the file's own unless given.
 
     Raises:
-        DataError: unreadable rows, or rows that the task cannot use.
+        DataError: unreadable rows, listed in a file beside this one, or rows of no use to the task.
     """
-    return new_items(data.read(path).records, task, role, source=source or path.name)
+    records = data.read(path, bad_rows_path=path.with_name(f"{path.name}.bad-rows.txt")).records
+    return new_items(records, task, role, source=source or path.name)
 
 
 def new_items(

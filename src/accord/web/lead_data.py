@@ -90,7 +90,7 @@ def progress(conn: Connection, found: Round) -> Progress:
         .where(mine, j.c.at > at - SHOWN_HOURS * HOUR_SECONDS)
         .group_by(hours)
     )
-    recent: dict[int, int] = dict(by_hour.tuples().all())
+    recent: dict[int, int] = {row[0]: row[1] for row in by_hour}
     raters = sa.select(schema.round_raters.c.rater_id).where(
         schema.round_raters.c.round_id == found.id
     )

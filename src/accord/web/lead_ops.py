@@ -137,8 +137,9 @@ def import_items(
             shutil.copyfileobj(file, copy)
         try:
             new = read_items(path, found.task, role, source=shown)
-        except DataError as error:
-            raise DataError(str(error).replace(f"{folder}/upload{suffix}", shown)) from error
+        except DataError as error:  # without the places of files on the server
+            said = str(error).replace(str(path), shown).partition("\nThe whole list:")[0]
+            raise DataError(said.partition("; see /")[0]) from error
     return rounds.add_items(store, round_id, new, actor)
 
 
