@@ -1,4 +1,4 @@
-"""Dawid-Skene against crowd-kit, SciPy, a hand posterior, and its intervals against their promise."""
+"""Dawid-Skene against crowd-kit, SciPy, Bayes' rule by hand, and its intervals' promise."""
 
 from __future__ import annotations
 

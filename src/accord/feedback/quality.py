@@ -21,7 +21,7 @@ from accord.feedback.votes import FIRST, SECOND, Votes
 from accord.rng import FloatArray
 
 CARELESS_BELOW = 0.5
-"""A reliability whose whole interval lies below half of the median rater's is flagged."""
+"""A reliability surely (one-sided 95 %) below half of the median rater's is flagged."""
 PULL_ABOVE = 0.2
 """Log odds that a side pull or a taste must exceed to be flagged, besides being significant."""
 FAMILY_ERROR = 0.05
@@ -133,32 +133,40 @@ def review(
         "seconds": habits.seconds(votes, time, confidence),
         "rushed": habits.rushed(votes, time, floors, confidence),
     }
-    tastes = {
-        name: _modelled(votes, model.tastes[:, f], len(votes.raters))
-        for f, name in enumerate(votes.names)
-    }
     shares = {name: habits.feature_share(votes, name, confidence) for name in votes.names}
+    reports = _reports(votes, model, columns, shares)
+    return QualityReport(reports[:-1], reports[-1], model)
+
+
+def _reports(
+    votes: Votes,
+    model: RaterModel,
+    columns: Mapping[str, tuple[Measure, ...]],
+    shares: Mapping[str, tuple[Measure, ...]],
+) -> tuple[RaterReport, ...]:
+    """A report for each rater, and the pool's last."""
+    num = len(votes.raters)
+    tastes = {name: _modelled(votes, model.tastes[:, f], num) for f, name in enumerate(votes.names)}
     evidence = habits.side_evidence(votes)
     weights = [*_weights(model).tolist(), 1.0]
-    counts = [*np.bincount(votes.rater, minlength=len(votes.raters)).tolist(), len(votes)]
-    rows = []
+    counts = [*np.bincount(votes.rater, minlength=num).tolist(), len(votes)]
+    reports = []
     for place, rater in enumerate([*votes.raters, "pool"]):
         row = {key: column[place] for key, column in columns.items()}
-        own = {name: column[place] for name, column in tastes.items()}
-        inside = place < len(votes.raters)
-        rows.append(
+        flags = (*_model_flags(model, place), *_habit_flags(row)) if place < num else ()
+        reports.append(
             RaterReport(
                 rater=rater,
                 num_verdicts=counts[place],
                 side_evidence=evidence[place],
-                tastes=own,
+                tastes={name: column[place] for name, column in tastes.items()},
                 feature_shares={name: column[place] for name, column in shares.items()},
                 weight=weights[place],
-                flags=(*_model_flags(model, place), *_habit_flags(row)) if inside else (),
+                flags=flags,
                 **row,
             )
         )
-    return QualityReport(tuple(rows[:-1]), rows[-1], model)
+    return tuple(reports)
 
 
 def rater_weights(report: QualityReport) -> dict[str, float]:
@@ -234,11 +242,11 @@ def _accuracy(votes: Votes, confidence: float) -> tuple[Measure, ...]:
 def _model_flags(model: RaterModel, place: int) -> list[Flag]:
     """Reliability below the bar, and pulls that stay significant among all raters and tastes."""
     flags = []
-    value, _, low, high = model.reliability[place].tolist()
+    value, error, low, high = model.reliability[place].tolist()
     span = f"{value:.2f} ({low:.2f} to {high:.2f}; 1 is typical, 0 is a coin)"
     if high < 0.0:
         flags.append(Flag("adversarial", f"judges against the others: reliability {span}"))
-    elif high < CARELESS_BELOW:
+    elif value + NormalDist().inv_cdf(0.95) * error < CARELESS_BELOW:
         flags.append(Flag("careless", f"verdicts say little about quality: reliability {span}"))
     tests = len(model.raters) * (1 + len(model.names))
     reach = NormalDist().inv_cdf(1.0 - FAMILY_ERROR / (2 * tests))

@@ -127,8 +127,7 @@ def rate(
     """Rate the options that verdicts compare.
 
     Args:
-        verdicts: pairs, a shown first, and rankings, completions in the order shown. "Both bad"
-            counts as a tie.
+        verdicts: pairs, a shown first, and rankings as shown; "both bad" counts as a tie.
         key: names the option a completion stands for.
         order: estimate what it is worth to be shown first (rankings: linear down the list).
         covariates: features of a completion whose influence is estimated and so taken out of the
@@ -136,8 +135,7 @@ def rate(
         weights: of the verdicts, for example by :func:`accord.feedback.quality.rater_weights`.
         interval: the sandwich reaches as many errors as Student's t has at the smallest number of
             clusters less one; the bootstrap takes percentiles.
-        cluster: what is not independent. A dimension with a single cluster cannot be used and is
-            left out.
+        cluster: what is not independent; a dimension with a single cluster is left out.
         prior: precision of a normal prior that holds the ratings together; 0 for maximum
             likelihood. About 0.1 rates also options that never lost.
         confidence: two-sided coverage.
@@ -145,43 +143,48 @@ def rate(
         seed: of the bootstrap.
 
     Raises:
-        DataError: fewer than two options, options that no chain of verdicts connects, options that
-            never lost to or never beat the others (``prior`` > 0 lifts both), or effects that the
-            data cannot tell apart.
+        DataError: fewer than two options, options not connected by verdicts or separated (one set
+            never lost to another; ``prior`` > 0 lifts both), or effects that cannot be told apart.
     """
     table = _Table.build(verdicts, key, order, dict(covariates or {}))
-    weight = np.ones(len(verdicts)) if weights is None else np.asarray(weights, np.float64)
-    if weight.shape != (len(verdicts),) or not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise DataError(f"weights must be {len(verdicts)} finite numbers >= 0, one a verdict")
-    weight = weight[table.kept]
+    weight = _checked(weights, len(verdicts))[table.kept]
     if prior == 0.0:
         table.check_connected()
     model, num = table.model, len(table.options)
-    precision = np.zeros((model.num_params, model.num_params))
-    precision[: num - 1, : num - 1] = prior * (np.eye(num) - 1.0 / num)[1:, 1:]
-    if prior > 0.0:
-        precision[num - 1 :, num - 1 :] = prior * np.eye(model.num_params - num + 1)
+    centre = np.eye(model.num_params + 1)[:, 1:]
+    centre[:num, : num - 1] -= 1.0 / num
+    precision = prior * centre.T @ centre
     fit = model.fit(weight, precision)
-    centre = np.zeros((num + model.num_params - num + 1, model.num_params))
-    centre[:num, : num - 1] = (np.eye(num) - 1.0 / num)[:, 1:]
-    centre[num:, num - 1 :] = np.eye(model.num_params - num + 1)
     value = centre @ fit.params
-    clusters = table.clusters(cluster)
+    groups = table.clusters(cluster)
     tail = (1.0 + confidence) / 2.0
     if interval == "bootstrap":
-        draws = _bootstrap(model, weight, precision, fit.params, clusters, num_resamples, seed)
-        draws = draws @ centre.T
+        drawn = _bootstrap(model, weight, precision, fit.params, groups, num_resamples, seed)
+        draws = drawn @ centre.T
         cov = np.atleast_2d(np.cov(draws, rowvar=False))
         critical = NormalDist().inv_cdf(tail)
         low, high = np.quantile(draws, [1 - tail, tail], axis=0)
     else:
-        inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, clusters)
-        values, vectors = np.linalg.eigh(centre @ inner @ centre.T)
-        cov = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, groups)
+        cov = _positive(centre @ inner @ centre.T)
         critical = t_quantile(tail, smallest - 1) if smallest else NormalDist().inv_cdf(tail)
         reach = critical * np.sqrt(np.diag(cov))
         low, high = value - reach, value + reach
     return table.ratings(value, low, high, cov, critical, fit.log_likelihood)
+
+
+def _positive(matrix: FloatArray) -> FloatArray:
+    """The nearest covariance: directions of negative variance have none."""
+    values, vectors = np.linalg.eigh(matrix)
+    nearest: FloatArray = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return nearest
+
+
+def _checked(weights: Sequence[float] | None, num: int) -> FloatArray:
+    weight = np.ones(num) if weights is None else np.asarray(weights, np.float64)
+    if weight.shape != (num,) or not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise DataError(f"weights must be {num} finite numbers >= 0, one a verdict")
+    return weight
 
 
 def sandwich(

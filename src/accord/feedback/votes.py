@@ -98,29 +98,14 @@ def encode(
     Raises:
         DataError: no comparisons, one without a rater, or ``first_on_a`` of another length.
     """
-    if not comparisons:
-        raise DataError("no comparisons: collect some verdicts before asking for their statistics")
-    nameless = sum(not row.rater for row in comparisons)
-    if nameless:
-        raise DataError(
-            f"{nameless} of {len(comparisons)} comparisons name no rater (field `rater`): "
-            "statistics of raters need to know who judged; fill it in or leave these rows out"
-        )
-    if first_on_a is not None and len(first_on_a) != len(comparisons):
-        raise DataError(f"first_on_a has {len(first_on_a)} rows for {len(comparisons)} comparisons")
+    _check(comparisons, first_on_a)
     functions = dict(features or {})
     raters = {name: i for i, name in enumerate(sorted({row.rater for row in comparisons}))}
     items: dict[tuple[str, str, str], int] = {}
     seen: dict[tuple[int, int], int] = {}
-    known: dict[Completion, list[float]] = {}
     rows: list[tuple[int, int, int, int, int]] = []
     differences: list[list[float]] = []
-
-    def measure(completion: Completion) -> list[float]:
-        if completion not in known:
-            known[completion] = [function(completion) for function in functions.values()]
-        return known[completion]
-
+    measure = _measurer(functions)
     for row in comparisons:
         a, b = completion_key(row.a), completion_key(row.b)
         turned = (row.prompt.id, a, b) not in items and (row.prompt.id, b, a) in items
@@ -131,10 +116,9 @@ def encode(
         seen[item, rater] = repeat + 1
         outcome = (_TURNED if turned else _GIVEN)[row.choice]
         rows.append((item, rater, outcome, -1 if turned else 1, repeat))
-        if functions:
-            first, second = (row.b, row.a) if turned else (row.a, row.b)
-            pairs = zip(measure(first), measure(second), strict=True)
-            differences.append([x - y for x, y in pairs])
+        first, second = (row.b, row.a) if turned else (row.a, row.b)
+        pairs = zip(measure(first), measure(second), strict=True)
+        differences.append([x - y for x, y in pairs])
     item_N, rater_N, outcome_N, shown_N, repeat_N = np.array(rows, dtype=np.int64).T
     turned_N = shown_N < 0
     if first_on_a is not None:
@@ -163,3 +147,28 @@ def completion_key(completion: Completion) -> str:
 def log_words(completion: Completion) -> float:
     """log2(1 + number of words): a difference of 1 is twice as long."""
     return float(np.log2(1 + len(completion.text.split())))
+
+
+def _check(comparisons: Sequence[Comparison], first_on_a: Sequence[bool] | None) -> None:
+    if not comparisons:
+        raise DataError("no comparisons: collect some verdicts before asking for their statistics")
+    nameless = sum(not row.rater for row in comparisons)
+    if nameless:
+        raise DataError(
+            f"{nameless} of {len(comparisons)} comparisons name no rater (field `rater`): "
+            "statistics of raters need to know who judged; fill it in or leave these rows out"
+        )
+    if first_on_a is not None and len(first_on_a) != len(comparisons):
+        raise DataError(f"first_on_a has {len(first_on_a)} rows for {len(comparisons)} comparisons")
+
+
+def _measurer(functions: Mapping[str, Feature]) -> Callable[[Completion], list[float]]:
+    """All features of a completion; each is computed once."""
+    known: dict[Completion, list[float]] = {}
+
+    def measure(completion: Completion) -> list[float]:
+        if completion not in known:
+            known[completion] = [function(completion) for function in functions.values()]
+        return known[completion]
+
+    return measure if functions else lambda _: []
