@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,6 @@ if TYPE_CHECKING:
     from accord.store.database import Store
     from accord.store.records import Round
 
-LOOK_SECONDS = 1.0
-GRACE_SECONDS = 20.0
-"""A finished round is frozen when nobody has said anything for so long: the last may be undone."""
-BACKUP_SECONDS = 6 * 3600.0
 Say = Callable[[str], None]
 
 
@@ -48,7 +42,7 @@ def database(recipe: Recipe) -> str:
 
 
 def prepare(recipe: Recipe) -> None:
-    """Make what the round needs (SFT, samples) where it is missing, and open the round."""
+    """Make what the round needs (SFT, samples, scores) where it is missing, and open the round."""
     from accord.artifacts import read
     from accord.stages.inputs import inputs
     from accord.stages.run import run
@@ -56,32 +50,50 @@ def prepare(recipe: Recipe) -> None:
     from accord.store.database import open_store
     from accord.store.from_recipe import head_to_head, open_round
 
-    config, out = recipe.studio, Path(recipe.out)
+    out = Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
-    if config.task in ("compare", "rank") and config.purpose == "train":
-        if not (out / "samples").exists():
-            if not (out / "sft").exists():
-                run(recipe, "sft")
-            run(recipe, "sample")
-    elif _own_voice(config) and not (out / "sft").exists():
-        run(recipe, "sft")
-    made: dict[str, Any] = {}
-    if config.task == "demonstrate":
+    for stage in missing_stages(recipe):
+        run(recipe, stage)
+    made = left_by_stages(recipe)
+    if recipe.studio.task == "demonstrate":
         made["prompts"] = inputs(recipe, out).prompts
-    for name in ("samples", "report"):
-        if (out / name).exists():
-            made[name] = read(out / name)
-    if config.purpose == "head_to_head" and "report" in made and (out / "reward").exists():
+    if recipe.studio.purpose == "head_to_head" and "report" in made and (out / "reward").exists():
         pairs = head_to_head(made["report"])
         made["scores"] = score(recipe, read(out / "sft"), read(out / "reward"), pairs)
     with open_store(database(recipe)) as store:
         open_round(recipe, store, "system", **made)
 
 
+def missing_stages(recipe: Recipe) -> list[str]:
+    """Stages that must run before people can judge."""
+    config, out = recipe.studio, Path(recipe.out)
+    has = {name: (out / name).exists() for name in ("sft", "samples")}
+    if config.task in ("compare", "rank") and config.purpose == "train":
+        if has["samples"]:
+            return []
+        return ["sample"] if has["sft"] else ["sft", "sample"]
+    return ["sft"] if _own_voice(config) and not has["sft"] else []
+
+
+def left_by_stages(recipe: Recipe) -> dict[str, Any]:
+    """Samples and report, where earlier stages left them."""
+    from accord.artifacts import read
+
+    found = {name: Path(recipe.out) / name for name in ("samples", "report")}
+    return {name: read(path) for name, path in found.items() if path.exists()}
+
+
 def _own_voice(config: StudioConfig) -> bool:
     """Whether the run's own SFT policy answers raters."""
     speaks = config.task == "chat" or (config.task == "demonstrate" and config.show_draft)
     return speaks and config.generator == "accord" and config.generator_model is None
+
+
+def _needs_models(recipe: Recipe) -> bool:
+    """Whether making the round ready takes torch: stages to run, prompts to read, scores."""
+    config = recipe.studio
+    scored = config.purpose == "head_to_head" and (Path(recipe.out) / "reward").exists()
+    return bool(missing_stages(recipe)) or config.task == "demonstrate" or scored
 
 
 def prepare_apart(recipe: Recipe) -> None:
@@ -145,14 +157,20 @@ def serve(recipe: Recipe, say: Say, until_frozen: Path | None = None) -> None:
         until_frozen: stop when the round is frozen, with its labels at this path. None: go on until
             stopped; labels then go to the run's folder.
     """
+    from accord.cli_watch import Watch
     from accord.store.database import open_store
-    from accord.store.from_recipe import find_round, generators
+    from accord.store.from_recipe import find_round, generators, open_round
     from accord.web.app import create_app, owner_link
     from accord.web.security import WebSettings
 
+    Path(recipe.out).mkdir(parents=True, exist_ok=True)
     with open_store(database(recipe)) as store:
         found = find_round(recipe, store)
-    if found is None or found.state == "draft":
+        ready = found is not None and found.state != "draft"
+        if not ready and not _needs_models(recipe):
+            open_round(recipe, store, "system", **left_by_stages(recipe))
+            ready = True
+    if not ready:
         say(f"Making round {recipe.studio.name!r} ready ...")
         prepare_apart(recipe)
     doors = open_doors(recipe)
@@ -171,6 +189,39 @@ def serve(recipe: Recipe, say: Say, until_frozen: Path | None = None) -> None:
             server.run(sockets=[doors.listening])
         finally:
             watch.stop()
+
+
+def demo(recipe: Recipe, name: str, source: Path, say: Say) -> None:
+    """Load a demo project of real judgments, if it is not there yet, and serve it.
+
+    Raises:
+        ConfigError: no such demo.
+        DataError: the data is not at ``source``.
+    """
+    from accord.store import rounds
+    from accord.store.database import open_store
+    from accord.store.demo import OPEN_ASSISTANT, PANDALM, load_open_assistant, load_pandalm
+    from accord.web.app import create_app, owner_link
+    from accord.web.security import WebSettings
+
+    known = {
+        "open-assistant": (OPEN_ASSISTANT, load_open_assistant),
+        "pandalm": (PANDALM, load_pandalm),
+    }
+    if name not in known:
+        raise ConfigError(f"no demo called {name!r}; there are: {', '.join(known)}")
+    title, load = known[name]
+    doors = open_doors(recipe)
+    settings = WebSettings(base_url=doors.url, folder=Path(recipe.out))
+    with open_store(database(recipe)) as store:
+        project = next((p for p in rounds.list_projects(store) if p.name == title), None)
+        if project is None:
+            say(f"Loading {title} ...")
+            found = load(store, source)
+        else:
+            found = rounds.list_rounds(store, project.id)[0]
+        welcome(store, found, doors.url, owner_link(store, settings), say)
+        _server(create_app(store, settings)).run(sockets=[doors.listening])
 
 
 def open_doors(recipe: Recipe) -> Doors:
@@ -235,113 +286,3 @@ def _server(app: object) -> uvicorn.Server:
             timeout_graceful_shutdown=5,
         )
     )
-
-
-class Watch:
-    """Looks at the round while it is served: freezes it when it is done, and makes backups.
-
-    Args:
-        recipe: says how labels are weighed and put together.
-        store: where the round is.
-        round_id: the round.
-        out: where its labels go.
-        say: gets lines for the person at the terminal.
-        server: stopped when the labels are there; None: left running.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        round_id: str,
-        out: Path,
-        say: Say,
-        server: uvicorn.Server | None,
-    ) -> None:
-        self._recipe, self._store, self._round_id = recipe, store, round_id
-        self._out, self._say, self._server = out, say, server
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="studio-watch", daemon=True)
-        self._backup_at = time.monotonic() + BACKUP_SECONDS
-        self._settled = out.exists()
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more; returns when a freeze under way is done."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from accord.errors import AccordError
-
-        while not self._stopping.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except (AccordError, SQLAlchemyError, OSError) as error:
-                self._say(f"studio: {error}")
-                self._stopping.wait(60)
-
-    def look(self) -> None:
-        """Do what is due now."""
-        from accord.store import backup, rounds
-
-        if time.monotonic() > self._backup_at and self._store.path is not None:
-            self._backup_at = time.monotonic() + BACKUP_SECONDS
-            backup.back_up(self._store, Path(self._recipe.out) / "backups")
-        if self._settled:
-            return
-        found = rounds.get_round(self._store, self._round_id)
-        if found.state == "open" and self._done(found):
-            found = rounds.close_round(self._store, found.id, "system")
-            self._freeze(self._recipe.studio.weights, self._recipe.studio.aggregate)
-        elif found.state == "frozen":
-            self._freeze(*self._chosen())
-
-    def _done(self, found: Round) -> bool:
-        """Whether nothing is left to judge and nobody has said anything for a while."""
-        from accord.store import schema
-        from accord.store.columns import now
-        from accord.web.lead_data import progress
-
-        with self._store.read() as conn:
-            far = progress(conn, found)
-            if far.wanted is None or far.done < far.wanted or far.done == 0:
-                return False
-            j = schema.judgments
-            query = j.select().with_only_columns(j.c.at).where(j.c.round_id == found.id)
-            last = conn.scalar(query.order_by(j.c.at.desc()).limit(1))
-        return last is not None and now() - last > GRACE_SECONDS
-
-    def _chosen(self) -> tuple[str, str]:
-        """Weights and aggregation of the lead who froze the round on a page."""
-        import sqlalchemy as sa
-
-        from accord.store import schema
-
-        s = schema.snapshots
-        query = sa.select(s.c.settings).where(s.c.round_id == self._round_id)
-        with self._store.read() as conn:
-            row = conn.scalar(query.order_by(s.c.created_at.desc()).limit(1)) or {}
-        return row.get("weights", "none"), row.get("aggregate", "none")
-
-    def _freeze(self, weights: str, aggregate: str) -> None:
-        from accord.store.freeze import freeze_round
-
-        made = freeze_round(
-            self._store,
-            self._round_id,
-            self._out,
-            weights=weights,  # type: ignore[arg-type]
-            aggregate=aggregate,  # type: ignore[arg-type]
-        )
-        self._settled = True
-        self._say(
-            f"The round is frozen: {made.manifest.metrics['num_records']} labels in {made.path}"
-        )
-        if self._server is not None:
-            self._server.should_exit = True

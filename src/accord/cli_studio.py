@@ -74,11 +74,8 @@ def serve(
     """Open a recipe's round and serve it until you press Ctrl-C."""
     from accord import cli_serve
 
-    try:
+    with goodbye():
         cli_serve.serve(load_recipe(recipe, preset, out), typer.echo, until_frozen)
-    except KeyboardInterrupt:
-        typer.echo("\nThe studio is closed. The same command opens it again.", err=True)
-        raise typer.Exit(130) from None
 
 
 @studio.command(hidden=True)
@@ -87,6 +84,21 @@ def prepare(recipe: RecipeArgs = None, preset: PresetOption = None, out: OutOpti
     from accord import cli_serve
 
     cli_serve.prepare(load_recipe(recipe, preset, out))
+
+
+@studio.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="open-assistant or pandalm.")],
+    source: Annotated[Path, typer.Argument(help="The folder that holds its data.")],
+    out: Annotated[str, typer.Option(help="Folder of the demo's database.")] = "runs/demo",
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8765,
+) -> None:
+    """Look around with real judgments that others gave."""
+    from accord import cli_serve
+
+    recipe = load_recipe([f"studio.port={port}"], None, out)
+    with goodbye():
+        cli_serve.demo(recipe, name, source, typer.echo)
 
 
 @studio.command()
@@ -204,6 +216,16 @@ def verify(database: DatabaseOption = DEFAULT, url: UrlOption = None) -> None:
     if problems:
         raise typer.Exit(1)
     typer.echo("sound: every event and every judgment is as it was written")
+
+
+@contextmanager
+def goodbye() -> Iterator[None]:
+    """Ctrl-C is how a studio is closed: a line, and the exit code of an interrupted program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nThe studio is closed. The same command opens it again.", err=True)
+        raise typer.Exit(130) from None
 
 
 def load_recipe(words: list[str] | None, preset: list[str] | None, out: str | None) -> Recipe:

@@ -1,4 +1,4 @@
-"""The lead's pages: every one opens for those who may see it, forms do what they say, roles hold."""
+"""The lead's pages: each opens for those who may see it, forms do what they say, roles hold."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def settings_text(found: Round) -> list[str]:
         if found.budget
         else "The round is done when every item has what it needs."
     )
-    if found.task in ("compare", "rank"):
+    if found.task in ("compare", "rank") and s.gold_share + s.anchor_share > 0:
         lines.append(
             f"Of a rater's tasks, {figure(s.gold_share)} have a known answer and "
             f"{figure(s.anchor_share)} are anchors, where such items were imported."
