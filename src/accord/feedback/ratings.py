@@ -155,19 +155,18 @@ def rate(
     centre[:num, : num - 1] -= 1.0 / num
     precision = prior * centre.T @ centre
     fit = model.fit(weight, precision)
-    value = centre @ fit.params
-    groups = table.clusters(cluster)
+    value, groups = centre @ fit.params, table.clusters(cluster)
     tail = (1.0 + confidence) / 2.0
+    critical = NormalDist().inv_cdf(tail)
     if interval == "bootstrap":
-        drawn = _bootstrap(model, weight, precision, fit.params, groups, num_resamples, seed)
-        draws = drawn @ centre.T
-        cov = np.atleast_2d(np.cov(draws, rowvar=False))
-        critical = NormalDist().inv_cdf(tail)
+        draws = _bootstrap(model, weight, precision, fit.params, groups, num_resamples, seed)
+        draws = draws @ centre.T
+        cov = np.cov(draws, rowvar=False)
         low, high = np.quantile(draws, [1 - tail, tail], axis=0)
     else:
         inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, groups)
         cov = _positive(centre @ inner @ centre.T)
-        critical = t_quantile(tail, smallest - 1) if smallest else NormalDist().inv_cdf(tail)
+        critical = t_quantile(tail, smallest - 1) if smallest else critical
         reach = critical * np.sqrt(np.diag(cov))
         low, high = value - reach, value + reach
     return table.ratings(value, low, high, cov, critical, fit.log_likelihood)
