@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any, Literal, Protocol, TypeAlias
+from typing import IO, Any, Literal, Never, Protocol, TypeAlias
 
 from accord.config.generators import GeneratorConfig, OpenAIPolicy, Speech
 from accord.errors import AccordError
@@ -176,8 +176,8 @@ class Pipe:
         return GeneratorConfig.model_validate_json(self._read.readline())
 
 
-def serve(pipe: Pipe, backends: Mapping[str, Backend], config: GeneratorConfig) -> None:
-    """Work until the server goes or SIGTERM comes.
+def serve(pipe: Pipe, backends: Mapping[str, Backend], config: GeneratorConfig) -> Never:
+    """Work until the server goes or SIGTERM comes, then end the process.
 
     Args:
         pipe: where jobs come from; its configuration line was read.
@@ -203,6 +203,10 @@ def serve(pipe: Pipe, backends: Mapping[str, Backend], config: GeneratorConfig) 
             pipe.say(Said("beat"))
     for backend in backends.values():
         backend.close()
+    sys.stderr.flush()
+    # All has been said and flushed. An ordinary exit would close the pipe, whose lock the listening
+    # thread holds, and take torch apart piece by piece.
+    os._exit(0)
 
 
 def _obey(

@@ -162,7 +162,7 @@ def test_the_process_answers_refuses_and_stops_when_asked(process: Process) -> N
     process.hear("beat")
     process.send(job("c", max_tokens=60).row())
     process.running.send_signal(signal.SIGTERM)
-    assert process.running.wait(20) == 0
+    assert process.running.wait(60) == 0
 
 
 def test_the_process_ends_with_its_server() -> None:
@@ -175,7 +175,7 @@ def test_the_process_ends_with_its_server() -> None:
     process.hear("ready")
     modules = Path(f"/proc/{process.running.pid}/maps").read_text()
     assert "torch" not in modules
-    process.running.communicate(timeout=20)
+    process.running.communicate(timeout=60)
     assert process.running.returncode == 0
 
 

@@ -101,7 +101,7 @@ class Live:
             base_url=f"{self.url}/api/v1",
             headers={"Authorization": f"Bearer {token}"},
             trust_env=False,
-            timeout=60,
+            timeout=300,
         )
 
     def post(self, rater: httpx.Client, path: str, status: int = 200, **body: Any) -> Any:
@@ -178,7 +178,7 @@ def live(tmp_path: Path) -> Iterator[Callable[..., Live]]:
 
 
 def far(speaker: Speaker, model: str) -> OpenAIPolicy:
-    return OpenAIPolicy(kind="openai", url=speaker.url, model=model, silence_seconds=5)
+    return OpenAIPolicy(kind="openai", url=speaker.url, model=model, silence_seconds=60)
 
 
 def pair(speaker: Speaker) -> dict[str, OpenAIPolicy]:
@@ -203,7 +203,7 @@ def choose(outcome: str = "a", **more: Any) -> dict[str, Any]:
     return {"outcome": outcome, **strength, **more}
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "this took too long"
@@ -290,16 +290,15 @@ def test_the_quicker_answer_waits_for_the_slower(
     studio = live(pair(speaker))
     with studio.rater() as rater:
         turn = studio.ask(rater)
-        moments: dict[tuple[str, int], float] = {}
         lengths = {"a": 0, "b": 0}
+        ticks = 0
         for name, data, _ in studio.events(rater, turn):
             if name == "delta":
                 lengths[data["slot"]] += len(data["text"])
-                moments[data["slot"], lengths[data["slot"]]] = time.monotonic()
-    sizes = {n for _, n in moments}
-    assert len(sizes) > 3
-    for size in sizes:
-        assert abs(moments["a", size] - moments["b", size]) < 0.08
+                if data["slot"] == "b":
+                    ticks += 1
+                    assert lengths["a"] == lengths["b"]
+    assert ticks > 3
 
 
 def test_a_broken_line_goes_on_where_it_was(live: Callable[..., Live], speaker: Speaker) -> None:
@@ -347,7 +346,7 @@ def test_a_server_that_fails_at_first_is_asked_again(
 
 
 def test_a_worker_that_hangs_is_replaced(live: Callable[..., Live], speaker: Speaker) -> None:
-    studio = live(pair(speaker), silence_seconds=4)
+    studio = live(pair(speaker), silence_seconds=6)
     with studio.rater() as rater:
         wait_for(lambda: studio.generator.ready)
         hung = studio.generator.pid or 0
