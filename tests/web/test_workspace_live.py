@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 
+from accord.config.generators import GeneratorConfig, OpenAIPolicy, Speech
 from accord.store import accounts, events, rounds
 from accord.store.database import Store, open_store
 from accord.store.items import add_items
@@ -45,7 +50,13 @@ class Live:
     def round(self, task: Any, schema: TaskSchema, count: int) -> Round:
         """An open round of five items; the first response of each is the good one."""
         plain = RoundSettings(
-            calibration_share=0, gold_share=0, attention_share=0, anchor_share=0, show_draft=True
+            calibration_share=0,
+            gold_share=0,
+            attention_share=0,
+            anchor_share=0,
+            show_draft=True,
+            policies=("one", "two") if task == "chat" else (),
+            speech=Speech(max_tokens=40),
         )
         made = rounds.create_round(
             self.store,
@@ -83,8 +94,41 @@ class Live:
             return [dict(row.outcome) for row in conn.execute(query)]
 
 
+class Speaker(BaseHTTPRequestHandler):
+    """A chat server in which each model says its own name, slowly."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        for number in range(8):
+            row = {"choices": [{"delta": {"content": f"{asked['model']} word {number}. "}}]}
+            self.wfile.write(b"data: " + json.dumps(row).encode() + b"\n\n")
+            time.sleep(0.02)
+        self.wfile.write(b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n')
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
+def generators() -> Iterator[GeneratorConfig]:
+    """Two policies behind a chat server on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Speaker) as server:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        policies = {
+            "one": OpenAIPolicy(kind="openai", url=url, model="lark"),
+            "two": OpenAIPolicy(kind="openai", url=url, model="wren"),
+        }
+        yield GeneratorConfig(policies=policies, num_threads=1)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def live(tmp_path: Path, generators: GeneratorConfig) -> Iterator[Live]:
     store = open_store(tmp_path / "studio.db")
     owner = accounts.create_account(store, "Olga", "owner", password=PASSWORD).id
     accounts.create_account(store, "Ada", "rater", password=PASSWORD)
@@ -93,7 +137,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        app = create_app(store, WebSettings(base_url=url))
+        app = create_app(store, WebSettings(base_url=url), generators)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
@@ -178,4 +222,42 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
     expect(page.locator(".saved")).to_have_text("All saved")
     told = {"completion": "Ask again tomorrow.", "draft_used": False}
     assert live.outcomes(write.id) == [told]
+    assert events.verify(live.store) == []
+
+
+def test_a_conversation_with_a_real_worker(live: Live, page: Page) -> None:
+    hh = load_schema("hh").model_copy(
+        update={"comment_at_strength": None, "chat_mode": "helpful", "max_turns": 2}
+    )
+    chat = live.round("chat", hh, 1)
+    page.goto(f"/work/{chat.id}")
+    page.get_by_role("button", name="I have read it").click()
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_label("Your message")).to_have_value(re.compile("Question"))
+    page.get_by_label("Your message").fill("Which bird are you?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Improve")).to_have_count(2)
+    panes = page.locator("article.pane .prose").all_inner_texts()
+    assert sorted(text.split()[0] for text in panes) == ["lark", "wren"]
+    page.wait_for_timeout(SETTLE_MS)
+    page.keyboard.press("0")  # B is much better
+    expect(page.locator(".message.assistant")).to_have_text(re.compile(panes[1].split()[0]))
+    page.get_by_role("button", name="Change my choice").click()
+    expect(page.get_by_role("button", name="Improve")).to_have_count(2)
+    page.wait_for_timeout(SETTLE_MS)
+    page.keyboard.press("1")
+    expect(page.locator(".message.assistant")).to_have_text(re.compile(panes[0].split()[0]))
+    page.reload()
+    page.get_by_label("Your message").fill("And now?")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Improve").first.click()
+    page.locator("#edit").fill("A wagtail.")
+    page.get_by_role("button", name="Keep my version").click()
+    page.wait_for_timeout(SETTLE_MS)
+    page.keyboard.press("4")
+    expect(page.get_by_text("This conversation is complete")).to_be_visible()
+    expect(page.locator(".message.assistant").last).to_contain_text("A wagtail.")
+    first, second = live.outcomes(chat.id)
+    assert (first["strength"], second["strength"]) == (4, 1)
+    assert second["edited"] == {"index": second["best"], "text": "A wagtail."}
     assert events.verify(live.store) == []
