@@ -9,6 +9,25 @@ gaps and noise are such that two healthy raters agree on 72 % of pairs, as the p
 Layouts: "overlap 3" shows every pair to three raters; "studio" shows 85 % of pairs to one rater and
 15 % to three, the studio's default; "studio + scores" adds what a reward model would foretell, a
 score that correlates 0.7 with gold.
+
+Measured over 60 seeds (intervals: Wilson, 95 %):
+
+| | overlap 3 | studio | studio + scores |
+|---|---|---|---|
+| careless found, of 120 | 113 (88-97 %) | 64 (44-62 %) | 114 (90-98 %) |
+| left-clicker found, of 60 | 60 (94-100 %) | 60 | 60 |
+| sycophant found, of 60 | 59 (91-100 %) | 57 (86-98 %) | 60 |
+| healthy raters flagged, of 480 | 0 (0-0.8 %) | 0 | 0 |
+| flagged in a healthy team, of 720 | 1 | 2 | 2 |
+| held-out accuracy, unweighted | 94.7 % | 94.8 % | 94.8 % |
+| ... with rater weights (better in) | 96.1 % (56 of 60) | 96.1 % (57) | 96.2 % (58) |
+| ... with soft labels (better in) | 94.8 % (33 of 60) | 92.9 % (8) | 95.8 % (49) |
+
+So weights help nearly always, and soft labels only where several people judged a pair or a score
+foretells it: a posterior already leans on its prior, and the reward model is one more prior.
+A rater who takes the left unread in 60 % of verdicts is known within 150 in 200 of 200 runs (median
+after 19), false alarms 5 of 200 with a look after every verdict. One who merely chooses the left in
+60 % of verdicts is known within 150 in 57 of 200 runs: so few verdicts do not tell it from luck.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from accord.feedback.votes import FIRST, SECOND, Votes
 from accord.rng import FloatArray
 
 CARELESS_BELOW = 0.5
-"""A reliability surely (one-sided 95 %) below half of the median rater's is flagged."""
+"""A reliability whose whole interval lies below half of the median rater's is flagged."""
 PULL_ABOVE = 0.2
 """Log odds that a side pull or a taste must exceed to be flagged, besides being significant."""
 FAMILY_ERROR = 0.05
@@ -242,11 +242,11 @@ def _accuracy(votes: Votes, confidence: float) -> tuple[Measure, ...]:
 def _model_flags(model: RaterModel, place: int) -> list[Flag]:
     """Reliability below the bar, and pulls that stay significant among all raters and tastes."""
     flags = []
-    value, error, low, high = model.reliability[place].tolist()
+    value, _, low, high = model.reliability[place].tolist()
     span = f"{value:.2f} ({low:.2f} to {high:.2f}; 1 is typical, 0 is a coin)"
     if high < 0.0:
         flags.append(Flag("adversarial", f"judges against the others: reliability {span}"))
-    elif value + NormalDist().inv_cdf(0.95) * error < CARELESS_BELOW:
+    elif high < CARELESS_BELOW:
         flags.append(Flag("careless", f"verdicts say little about quality: reliability {span}"))
     tests = len(model.raters) * (1 + len(model.names))
     reach = NormalDist().inv_cdf(1.0 - FAMILY_ERROR / (2 * tests))
