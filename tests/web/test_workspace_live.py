@@ -29,7 +29,7 @@ from accord.web.app import create_app
 from accord.web.security import WebSettings
 
 pytest.importorskip("playwright")
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -147,23 +147,30 @@ def live(tmp_path: Path, generators: GeneratorConfig) -> Iterator[Live]:
     store.close()
 
 
-@pytest.fixture
-def page(live: Live) -> Iterator[Page]:
-    """A browser in which Ada has signed in."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     expect.set_options(timeout=20_000)
     with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
-        made = browser.new_page(base_url=live.url)
-        errors: list[str] = []
-        made.on("pageerror", lambda error: errors.append(str(error)))
-        made.on("console", lambda said: errors.append(said.text) if "Policy" in said.text else None)
-        made.goto("/login")
-        made.get_by_label("Name").fill("Ada")
-        made.get_by_label("Password").fill(PASSWORD)
-        made.keyboard.press("Enter")
-        expect(made.get_by_role("heading", name="Hello, Ada")).to_be_visible()
-        yield made
-        browser.close()
+        found = player.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(live: Live, browser: Browser) -> Iterator[Page]:
+    """A page on which Ada has signed in."""
+    context = browser.new_context(base_url=live.url)
+    made = context.new_page()
+    errors: list[str] = []
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if "Policy" in said.text else None)
+    made.goto("/login")
+    made.get_by_label("Name").fill("Ada")
+    made.get_by_label("Password").fill(PASSWORD)
+    made.keyboard.press("Enter")
+    expect(made.get_by_role("heading", name="Hello, Ada")).to_be_visible()
+    yield made
+    context.close()
     assert errors == []
 
 
