@@ -16,11 +16,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from accord.store.columns import metadata
 from accord.store.database import Store, open_store
 
 SETTINGS = {
@@ -85,38 +87,57 @@ def postgres_socket() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture
-def postgres_url(postgres_socket: Path) -> Iterator[str]:
-    """A fresh database."""
+@contextmanager
+def database(socket: Path) -> Iterator[str]:
+    """The URL of a new, empty database, for as long as it is needed."""
     name = f"accord_{secrets.token_hex(4)}"
-    server = f"host={postgres_socket} user=accord dbname=postgres"
+    server = f"host={socket} user=accord dbname=postgres"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
-    yield f"postgresql+psycopg://accord@/{name}?host={postgres_socket}"
+    yield f"postgresql+psycopg://accord@/{name}?host={socket}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def postgres_url(postgres_socket: Path) -> Iterator[str]:
+    """An empty database."""
+    with database(postgres_socket) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_socket: Path) -> Iterator[str]:
+    """A database with the studio's tables; who uses it empties them first."""
+    with database(postgres_socket) as url:
+        open_store(url).close()
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a fresh store goes: SQLite first, then PostgreSQL."""
+    """Where a fresh store goes: SQLite first, then an empty PostgreSQL database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'studio.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An open, empty store on SQLite and then on PostgreSQL; closed after the test."""
-    opened = open_store(store_url)
-    yield opened
-    opened.close()
+    if request.param == "sqlite":
+        with open_store(tmp_path / "studio.db") as opened:
+            yield opened
+        return
+    every = f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
+    with open_store(request.getfixturevalue("postgres_tables")) as opened:
+        opened.write(lambda conn: conn.exec_driver_sql(every) and None)
+        yield opened
 
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """An open, empty store on SQLite; its file is ``tmp_path / "studio.db"``."""
-    opened = open_store(tmp_path / "studio.db")
-    yield opened
-    opened.close()
+    with open_store(tmp_path / "studio.db") as opened:
+        yield opened

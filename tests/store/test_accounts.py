@@ -260,7 +260,12 @@ def test_guesses_in_parallel_are_all_counted(store: Store) -> None:
     assert found.count(LoginLimitError) == 32 - signin.PER_PLACE
 
 
-def test_one_name_and_one_address_have_limits_of_their_own(store: Store) -> None:
+def test_one_name_and_one_address_have_limits_of_their_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert signin.PER_PLACE < signin.PER_NAME < signin.PER_ADDRESS
+    monkeypatch.setattr(signin, "PER_NAME", 7)
+    monkeypatch.setattr(signin, "PER_ADDRESS", 9)
     owner(store)
     for n in range(signin.PER_NAME):
         with pytest.raises(LoginError):

@@ -233,8 +233,13 @@ def test_postgresql_is_backed_up_by_its_own_tools(postgres_url: str, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "edited", "other"])
 def test_a_bad_backup_is_not_restored(sqlite_store: Store, tmp_path: Path, damage: str) -> None:
-    for n in range(200):
-        add_event(sqlite_store, f"text {n} " + "x" * 200)
+    text = "x" * 200
+
+    def fill(conn: sa.Connection) -> None:
+        for n in range(200):
+            events.append(conn, "p", "note", "system", {"text": f"text {n} {text}"})
+
+    sqlite_store.write(fill)
     copy, to = tmp_path / "copy.db", tmp_path / "restored.db"
     sqlite_store.backup(copy)
     raw = bytearray(copy.read_bytes())

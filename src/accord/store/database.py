@@ -199,7 +199,7 @@ class Store:
         failed: _Outcome[Any] = _Outcome()
         failed.error = whole.error
         if isinstance(whole.error, sa.exc.DBAPIError):
-            failed.error = store_error(whole.error, self.url)
+            failed.error = store_error(whole.error, self.url, writing=True)
             failed.error.__cause__ = whole.error
         jobs[0].settle(failed)
 
@@ -231,18 +231,21 @@ def open_store(url: str | Path, *, create: bool = True) -> Store:
     """
     place = _parse(url)
     with ExitStack() as closing:
-        if is_sqlite(place):
-            path = Path(place.database or "")
+        path = Path(place.database or "") if is_sqlite(place) else None
+        if path is not None:
             closing.enter_context(locking.hold(path, create=create))
+        engine = _writer(place, migrating=True)
         try:
-            with closing.enter_context(_disposing(_writer(place, migrating=True))).begin() as conn:
-                migrate.upgrade(conn, Path(place.database or "") if is_sqlite(place) else None)
+            with engine.begin() as connection:
+                migrate.upgrade(connection, path)
         except sa.exc.DBAPIError as error:
             raise store_error(error, place.render_as_string(hide_password=True)) from error
-        if is_sqlite(place):
+        finally:
+            engine.dispose()
+        if path is not None:
             sync(path.parent)
         return Store(place, closing.pop_all())
-    raise AssertionError("unreachable")
+    raise AssertionError("the block above returns or raises")
 
 
 def is_sqlite(url: sa.URL) -> bool:
@@ -269,14 +272,6 @@ def _parse(url: str | Path) -> sa.URL:
             f"The studio runs on SQLite or PostgreSQL, not on {place.get_backend_name()}."
         )
     return place
-
-
-@contextmanager
-def _disposing(engine: Engine) -> Iterator[Engine]:
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _reader(url: sa.URL) -> Engine:

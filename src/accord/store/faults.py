@@ -43,7 +43,7 @@ def is_refusal(error: sa.exc.DBAPIError) -> bool:
     )
 
 
-def store_error(error: sa.exc.DBAPIError, url: str) -> StoreError:
+def store_error(error: sa.exc.DBAPIError, url: str, *, writing: bool = False) -> StoreError:
     """The same error in words: what happened, where, and how to mend it."""
     cause = error.orig
     reason = f"{cause}. Try again; if it goes on, look at the database server's log."
@@ -51,4 +51,4 @@ def store_error(error: sa.exc.DBAPIError, url: str) -> StoreError:
         name = cause.sqlite_errorname
         known = next((text for code, text in _SQLITE.items() if name.startswith(code)), None)
         reason = known or f"SQLite says: {cause}."
-    return StoreError(f"Nothing was saved in {url}: {reason}")
+    return StoreError(f"{'Nothing was saved in ' if writing else ''}{url}: {reason}")

@@ -5,9 +5,9 @@ Portable between SQLite and PostgreSQL. Conventions, all through: ids are short 
 moments are UTC seconds since 1970 as a float, JSON is stored as text exactly as it was written.
 
 Two projections can be rebuilt from the log, and ``events.verify`` does: ``judgments`` and
-``chains``. For the first, an event of kind ``judgment`` carries ``{"assignment": id, "body":
-{...}}``, where body is what ``judgments.body`` then holds; one of kind ``undo`` carries
-``{"assignment": id}`` and removes the row.
+``chains``. An event of kind ``judgment`` carries ``{"assignment", "item", "permutation",
+"guideline", "body"}``, by slot as the rater saw it; one of kind ``undo`` carries ``{"assignment"}``
+and removes the row.
 """
 
 from __future__ import annotations
