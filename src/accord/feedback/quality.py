@@ -182,6 +182,8 @@ def soft_labels(votes: Votes, model: RaterModel) -> FloatArray:
     """(N,) posterior probability that completion ``a`` of each comparison is the better one.
 
     All verdicts on an item, and who gave them, are in it; verdicts on one item share one number.
+    Train on them where two or more raters judged most items, or a score foretells them; with single
+    verdicts weights serve better (benchmarks/rater_detection.py has the figures).
     """
     better: FloatArray = model.better[votes.item]
     return np.where(votes.turned, 1.0 - better, better)
