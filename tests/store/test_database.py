@@ -176,6 +176,15 @@ def test_sqlite_is_set_to_keep_what_it_acknowledges(sqlite_store: Store) -> None
         assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "fullfsync": 1}
 
 
+def test_postgresql_is_made_to_sync_before_it_answers(postgres_url: str) -> None:
+    """The tests' server is set to answer early; the studio's writing connection is not."""
+    show = sa.text("SHOW synchronous_commit")
+    with open_store(postgres_url) as store:
+        assert store.write(lambda conn: conn.execute(show).scalar_one()) == "on"
+        with store.read() as conn:
+            assert conn.execute(show).scalar_one() == "off"
+
+
 def test_references_are_checked(store: Store) -> None:
     row = {"id": "r", "project_id": "nowhere", "name": "r", "task": "compare"}
     with pytest.raises(sa.exc.IntegrityError):

@@ -296,8 +296,18 @@ def _writer(url: sa.URL, *, migrating: bool = False) -> Engine:
     def alone(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
+    sa.event.listen(engine, "connect", _wait_for_disk)
     sa.event.listen(engine, "begin", alone)
     return engine
+
+
+def _wait_for_disk(raw: Any, _: Any) -> None:
+    """A PostgreSQL server may be set to answer before its log is synced; not to us."""
+    raw.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    raw.commit()
 
 
 def _sqlite(url: sa.URL, *, begin: str, pragmas: dict[str, str], **pool: int) -> Engine:

@@ -19,6 +19,8 @@ _SQLITE = {
     "tool) and try again.",
     "SQLITE_CORRUPT": "the file is damaged. Restore the newest backup: accord studio restore.",
     "SQLITE_NOTADB": "the file is not a SQLite database. Check the path.",
+    "SQLITE_IOERR_SHMSIZE": "the disk is full (no room for the file's -shm). Free some space; the "
+    "studio goes on by itself.",
     "SQLITE_IOERR": "the disk reported an error. Check the disk; if the file is damaged, restore "
     "the newest backup.",
 }
@@ -50,5 +52,5 @@ def store_error(error: sa.exc.DBAPIError, url: str, *, writing: bool = False) ->
     if isinstance(cause, sqlite3.Error):
         name = cause.sqlite_errorname
         known = next((text for code, text in _SQLITE.items() if name.startswith(code)), None)
-        reason = known or f"SQLite says: {cause}."
+        reason = f"{known or f'SQLite says: {cause}.'} ({name})"
     return StoreError(f"{'Nothing was saved in ' if writing else ''}{url}: {reason}")
