@@ -50,4 +50,5 @@ def bradley_terry_probe(
         v_D = v_D - step_D
         if float(step_D.abs().max()) < 1e-10:
             break
-    return v_D * inverse_D
+    weights_D: Tensor = v_D * inverse_D
+    return weights_D

@@ -85,10 +85,13 @@ class ChoiceModel:
             DataError: the data do not determine the parameters (``params`` in the message counts
                 ratings first), or drive one of them to infinity.
         """
-        totals = [np.bincount(g.pattern, weights[g.unit], len(g.option)) for g in self.groups]
+        totals: list[FloatArray] = [
+            np.bincount(g.pattern, weights[g.unit], len(g.option)).astype(np.float64)
+            for g in self.groups
+        ]
         params = np.zeros(self.num_params) if start is None else start.copy()
         value, slope, curve = self._evaluate(params, totals)
-        value -= 0.5 * params @ precision @ params
+        value -= float(0.5 * params @ precision @ params)
         if not _determined(curve + precision):
             raise DataError(
                 "the verdicts do not tell all effects apart (for example each option always stood "
@@ -107,7 +110,7 @@ class ChoiceModel:
             while True:
                 trial = params + scale * step
                 new, new_slope, new_curve = self._evaluate(trial, totals)
-                new -= 0.5 * trial @ precision @ trial
+                new -= float(0.5 * trial @ precision @ trial)
                 if new >= value - 1e-12 * abs(value) or scale < 1e-8:
                     break
                 scale /= 2

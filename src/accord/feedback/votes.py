@@ -79,7 +79,8 @@ class Votes:
 
     def first_verdicts(self) -> NDArray[np.bool_]:
         """(N,), False for a rater's second and later verdicts on the same item."""
-        return self.repeat == 0
+        first: NDArray[np.bool_] = self.repeat == 0
+        return first
 
 
 def encode(
