@@ -88,14 +88,14 @@ def vote(path: Path, raters: Sequence[str], tell: int, again: Sequence[str], lim
             os.write(tell, f"! {task}\n".encode())
 
         def work(rater: str) -> None:
+            for task in (pair.split()[1] for pair in again if pair.startswith(f"{rater} ")):
+                hand_in(rater, task)
             for _ in range(limit):
                 found = assign.next_assignment(store, rater)
                 if found is None:
                     return
                 hand_in(rater, found.id)
 
-        for pair in again:
-            hand_in(*pair.split())
         threads = [threading.Thread(target=work, args=(rater,)) for rater in raters]
         for thread in threads:
             thread.start()
@@ -167,7 +167,8 @@ def kills(
         acked: set[str] = set()
         doubt: dict[str, str] = {}
         while len(acked) < 0.8 * items * raters:
-            fresh = _until_killed(path, people, doubt, rng.uniform(0.0, 0.6))
+            early = rng.random() < 0.25
+            fresh = _until_killed(path, people, doubt, rng.uniform(0.0, 0.8), early=early)
             acked |= fresh
             count.acked += len(fresh)
             count.check(path, acked, verify=count.crashes % 50 == 0)
@@ -180,21 +181,29 @@ def kills(
 
 
 def _until_killed(
-    path: Path, people: Sequence[str], doubt: dict[str, str], seconds: float
+    path: Path, people: Sequence[str], doubt: dict[str, str], seconds: float, *, early: bool
 ) -> set[str]:
     """Fork a voting process, kill it ``seconds`` after its first word; what it acknowledged.
 
-    ``doubt`` goes in as what to send again and comes out as what was sent without an answer.
+    The clock starts at its first acknowledgment; at its first word where ``early``. ``doubt`` goes
+    in as what to send again and comes out as what was sent without an answer.
     """
     again = [f"{rater} {task}" for task, rater in doubt.items()]
     heard, told = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(heard)
-        vote(path, people, told, again, limit=sys.maxsize)
-        os._exit(0)
+        try:
+            vote(path, people, told, again, limit=sys.maxsize)
+        finally:
+            os._exit(0)
     os.close(told)
-    said = os.read(heard, 1 << 16)
+    said = more = os.read(heard, 1 << 16)
+    while more and not early and b"!" not in said:
+        more = os.read(heard, 1 << 16)
+        said += more
+    if not said:
+        raise RuntimeError("the voting process died before its first word")
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if select.select([heard], [], [], left)[0]:
