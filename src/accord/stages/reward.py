@@ -45,6 +45,8 @@ from accord.models.trunk_cache import TrunkCache
 from accord.tracking import Tracker
 from accord.types import Comparison, Ranking, Sample
 
+PROBE_LOG_EVERY = 32  # prompts
+
 
 def reward(
     recipe: Recipe,
@@ -122,14 +124,14 @@ def _train(
         dump_folder=work,
     )
     with_trunk = TrunkCache(model.network)
-    if config.probe:
-        _probe(model, train, with_trunk, pad_id)
     early_stop, start, metrics = EarlyStop(config.early_stop_patience), 0, {}
     if (saved := checkpoint.latest(work)) is not None:
         start, tensors, state = saved
         learner.load_state(checkpoint.under("reward", tensors))
         early_stop.load(state["early_stop"], checkpoint.under("best", tensors))
         metrics = state["metrics"]
+    elif config.probe:
+        _probe(model, train, with_trunk, pad_id, out.parent / "logs" / f"{out.name}-probe")
     with Tracker(out.parent / "logs" / out.name, "reward", num_steps) as tracker:
         tracker.truncate(start)
         for step in range(start, num_steps):
@@ -161,13 +163,17 @@ def _train(
 
 @torch.no_grad()
 def _probe(
-    model: RewardModel, train: list[PromptPairs], with_trunk: TrunkCache, pad_id: int
+    model: RewardModel, train: list[PromptPairs], with_trunk: TrunkCache, pad_id: int, logs: Path
 ) -> None:
     """Fit the head on what the model, as it is, says of the training completions."""
     features = []
-    for item in train:
-        batch = with_trunk(collate_pairs([item], pad_id)[0])
-        features.append(read_last(model.network.hidden(batch), batch).float())
+    with Tracker(logs, "probe", len(train), trackers=()) as tracker:
+        tracker.truncate(0)
+        for i, item in enumerate(train):
+            batch = with_trunk(collate_pairs([item], pad_id)[0])
+            features.append(read_last(model.network.hidden(batch), batch).float())
+            if (i + 1) % PROBE_LOG_EVERY == 0 or i + 1 == len(train):
+                tracker.log(i + 1, {"probe/completions": float(sum(map(len, features)))})
     _, pairs = collate_pairs(train, pad_id)
     weight_D = bradley_terry_probe(
         torch.cat(features),
