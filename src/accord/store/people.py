@@ -210,7 +210,7 @@ def erase_account(store: Store, account_id: str, *, actor: str) -> None:
             .where(accounts.c.id == account_id)
             .values(
                 name=gone,
-                name_key=gone,
+                name_key=f"{gone}\n",  # no name has a line's end, so nobody stands in the way
                 contact="",
                 status="disabled",
                 password_hash=None,
