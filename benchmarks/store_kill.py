@@ -175,7 +175,10 @@ def kills(
             if count.crashes >= num_kills and count.acked >= min_acked:
                 break
             if count.crashes % 50 == 0:
-                print(f"{count.crashes} kills, {count.acked} acknowledged", file=sys.stderr)
+                print(
+                    f"{count.crashes} kills, {count.acked} votes, {count.lost} lost",
+                    file=sys.stderr,
+                )
         path.unlink()
     return count
 
