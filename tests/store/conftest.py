@@ -141,3 +141,10 @@ def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """An open, empty store on SQLite; its file is ``tmp_path / "studio.db"``."""
     with open_store(tmp_path / "studio.db") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One SQLite store for a whole file: each test makes a round (and a project) of its own."""
+    with open_store(tmp_path_factory.mktemp("studio") / "studio.db") as opened:
+        yield opened

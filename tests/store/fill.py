@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from accord.store import schema
-from accord.store.assign import Assignment
-from accord.store.columns import new_id
+from accord.store.assign import Assignment, next_assignment
+from accord.store.columns import new_id, now
 from accord.store.database import Store
+from accord.store.judgments import submit
 from accord.store.records import NewItem, Round
 from accord.store.rounds import add_items, create_project, create_round, open_round
 from accord.store.settings import RoundSettings
@@ -63,3 +64,34 @@ def prefer(assignment: Assignment, index: int, strength: int = 2) -> dict[str, A
     """The body that prefers a completion by canonical index, wherever it is shown."""
     slot = "ab"[assignment.permutation.index(index)]
     return {"outcome": slot, "strength": strength}
+
+
+ANY: dict[str, Any] = {"outcome": "a", "strength": 1}
+"""A body that every round with the usual schema takes."""
+
+
+def rules(**changes: Any) -> RoundSettings:
+    """The plain settings with some changed."""
+    return RoundSettings.model_validate({**PLAIN.model_dump(), **changes})
+
+
+def ask_for(store: Store, who: str, round_id: str) -> Assignment:
+    """The rater's next task, which there must be."""
+    task = next_assignment(store, who, round_id)
+    assert task is not None, "nothing to do"
+    return task
+
+
+def drain(store: Store, who: str, round_id: str, body: Any = ANY) -> list[Assignment]:
+    """Judge until nothing is left; ``body`` may be a function of the task."""
+    done: list[Assignment] = []
+    while (task := next_assignment(store, who, round_id)) is not None:
+        submit(store, who, task.id, body(task) if callable(body) else body, task.id)
+        done.append(task)
+    return done
+
+
+def freeze(store: Store, round_id: str) -> None:
+    """Leave a round as the freeze does."""
+    change = schema.rounds.update().where(schema.rounds.c.id == round_id)
+    store.write(lambda conn: conn.execute(change.values(state="frozen", frozen_at=now())) and None)

@@ -29,6 +29,7 @@ from accord.store.work import (
     hand_out,
     own_row,
     require_open,
+    require_same,
     take,
     to_assignment,
 )
@@ -82,6 +83,12 @@ _LAPSED = sa.select(assignments.c.id, assignments.c.item_id, assignments.c.reaso
     assignments.c.round_id == sa.bindparam("round"),
     assignments.c.state == "open",
     assignments.c.lease_expires < sa.bindparam("moment"),
+)
+_ORDINARY = sa.select(sa.func.count()).where(
+    assignments.c.round_id == sa.bindparam("round"),
+    assignments.c.rater_id == sa.bindparam("rater"),
+    assignments.c.state == "done",
+    assignments.c.reason.in_(("random", "priority", "overlap")),
 )
 
 
@@ -142,13 +149,16 @@ def skip(store: Store, rater: str, assignment_id: str, reason: str, key: str) ->
 
     Raises:
         DataError: the assignment is not this rater's, or not open.
+        StoreError: the key was used for something else.
     """
 
     def write(conn: Connection) -> None:
         row = own_row(conn, assignment_id, rater)
         body = {"assignment": row.id, "item": row.item_id, "reason": reason}
         project = round_row(conn, row.round_id).project_id
-        if not events.append(conn, project, "skip", rater, body, key=key).new:
+        event = events.append(conn, project, "skip", rater, body, key=key)
+        if not event.new:
+            require_same(event, "skip", row.id)
             return
         require_open(row, "you skip it")
         if row.state == "open" and counts(row.reason):
@@ -183,6 +193,7 @@ def standing(store: Store, rater: str, round_id: str) -> Standing:
         found = round_row(conn, round_id)
         where = sa.and_(round_raters.c.round_id == round_id, round_raters.c.rater_id == rater)
         row = conn.execute(sa.select(round_raters).where(where)).one_or_none()
+        ordinary = conn.scalar(_ORDINARY, {"round": round_id, "rater": rater}) or 0
     state = row.state if row else {}
     done = row.num_done if row else 0
     results = state.get("results", [])
@@ -190,7 +201,7 @@ def standing(store: Store, rater: str, round_id: str) -> Standing:
     trained = pick.trained(found.settings, results)
     return Standing(
         done=done,
-        left=min(found.num_left, max(0, found.num_items - done)),
+        left=min(found.num_left, max(0, found.num_items - ordinary)),
         trained=trained,
         training_left=0 if trained else max(1, wanted - len(results)),
     )

@@ -88,7 +88,10 @@ def new_items(
             + ("prompts" if task in ("demonstrate", "chat") else "prompts with two completions")
         )
     if not found:
-        raise DataError(f"nothing to {task}: no prompt has two different completions")
+        why = "there are no records"
+        if task in ("compare", "rank"):
+            why = "no prompt has two different completions"
+        raise DataError(f"nothing to {task}: {why}")
     return found
 
 

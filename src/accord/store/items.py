@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -182,6 +183,8 @@ def _problems(found: Round, new: NewItem) -> Iterator[str]:
         yield "its prompt has no messages"
     if new.needed is not None and new.needed < 1:
         yield f"needed is 1 rater or more, not {new.needed}"
+    if not math.isfinite(new.priority):
+        yield f"its priority is a finite number, not {new.priority}"
     if new.scores is not None and len(new.scores) != num:
         yield f"{len(new.scores)} scores for {num} responses; give one each, or none"
     if found.purpose == "head_to_head" and new.role == "normal":
@@ -198,11 +201,29 @@ def _answer_problems(found: Round, new: NewItem) -> Iterator[str]:
         return
     answer = new.answer or {}
     given = ANSWERS & set(answer)
+    schema = found.schema
+    allowed = {
+        "tie": schema.allow_tie,
+        "both_bad": schema.allow_both_bad,
+        "cannot_compare": schema.allow_cannot_compare,
+    }
     if len(given) != 1:
         yield f"a {new.role} item needs its answer: best, outcome or ranks"
     elif "best" in answer and answer["best"] not in range(len(new.completions)):
         yield f"answer: best is the index of a response, from 0, not {answer['best']!r}"
-    elif "outcome" in answer and answer["outcome"] not in ("tie", "both_bad", "cannot_compare"):
+    elif "outcome" in answer and answer["outcome"] not in list(allowed):
         yield f"answer: outcome is tie, both_bad or cannot_compare, not {answer['outcome']!r}"
-    elif "ranks" in answer and len(answer["ranks"]) != len(new.completions):
-        yield "answer: ranks has one place for each response"
+    elif "outcome" in answer and found.task == "rank":
+        yield "answer: a ranking is right by its best or its ranks, not by an outcome"
+    elif "outcome" in answer and not allowed[answer["outcome"]]:
+        yield f"answer: this round does not allow {answer['outcome']!r}, so nobody can be right"
+    elif "ranks" in answer and found.task == "compare":
+        yield "answer: a pair is right by its best or its outcome, not by ranks"
+    elif "ranks" in answer and not _places(answer["ranks"], len(new.completions)):
+        yield "answer: ranks has one place for each response, 0 for the best"
+
+
+def _places(ranks: Any, num: int) -> bool:
+    """Whether these are places that a ranking can have."""
+    fits = isinstance(ranks, list | tuple) and len(ranks) == num
+    return fits and all(type(place) is int and place >= 0 for place in ranks)

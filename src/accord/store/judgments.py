@@ -37,6 +37,7 @@ from accord.store.work import (
     counts,
     load_assignment,
     own_row,
+    require_same,
     stored,
     take,
     to_judgment,
@@ -243,6 +244,7 @@ def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> st
 
     Raises:
         DataError: the assignment is not this rater's, or nothing was asked.
+        StoreError: the key was used for something else.
     """
     if not text.strip():
         raise DataError("write your question first")
@@ -253,7 +255,9 @@ def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> st
         content = {"assignment": row.id, "question": name}
         project = round_row(conn, row.round_id).project_id
         event = events.append(conn, project, "question", rater, content, key=key)
-        if event.new:
+        if not event.new:
+            require_same(event, "question", row.id)
+        else:
             values = {"round_id": row.round_id, "item_id": row.item_id, "assignment_id": row.id}
             conn.execute(questions.insert().values(id=name, rater_id=rater, text=text, **values))
         return str(event.body["question"])
@@ -263,8 +267,7 @@ def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> st
 
 def _again(conn: Connection, event: Event, row: sa.Row[Any]) -> Judgment:
     """The answer to a key that came before."""
-    if event.kind != "judgment" or event.body.get("assignment") != row.id:
-        raise StoreError("this key was used for something else; make a new one for each action")
+    require_same(event, "judgment", row.id)
     kept = stored(conn, row.id)
     if kept is not None:
         return to_judgment(kept, new=False)

@@ -140,7 +140,8 @@ def trained(settings: RoundSettings, results: list[int]) -> bool:
     """
     wanted = settings.training_items
     last = results[-wanted:] if wanted else []
-    return len(last) >= wanted and sum(last) >= settings.training_pass * wanted
+    # A quotient, not a product: 0.55 * 20 is more than 11, while 11 / 20 is 0.55.
+    return not wanted or (len(last) >= wanted and sum(last) / wanted >= settings.training_pass)
 
 
 def training_item(desk: Desk) -> str | None:

@@ -11,9 +11,11 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from accord.errors import DataError
 from accord.store.columns import new_id, now
+from accord.store.database import StoreError
 from accord.store.draws import permutation
+from accord.store.events import Event
 from accord.store.records import Round, missing, parse_payload, round_row
-from accord.store.schema import assignments, drafts, items, judgments
+from accord.store.schema import assignments, drafts, items, judgments, rounds
 from accord.types import Prompt
 
 LATER = "later"
@@ -21,14 +23,18 @@ LATER = "later"
 
 # Statements of the hot path are built once: making one costs more than running it.
 _ITEM = items.c.id == sa.bindparam("item")
-_TAKE = (
+_GROW = (
     items.update()
-    .where(_ITEM)
-    .values(
-        taken=items.c.taken + 1,
-        needed=sa.case((items.c.taken >= items.c.needed, items.c.taken + 1), else_=items.c.needed),
-    )
+    .where(_ITEM, items.c.taken >= items.c.needed)
+    .values(needed=items.c.taken + 1)
+    .returning(items.c.round_id)
 )
+_WANT = (
+    rounds.update()
+    .where(rounds.c.id == sa.bindparam("round"))
+    .values(num_wanted=rounds.c.num_wanted + 1)
+)
+_TAKE = items.update().where(_ITEM).values(taken=items.c.taken + 1)
 _GIVE_BACK = items.update().where(_ITEM).values(taken=items.c.taken - 1)
 _INSERT = assignments.insert()
 _OWN = sa.select(assignments).where(
@@ -177,8 +183,12 @@ def take(conn: Connection, item: str) -> None:
     """Count one more live assignment of an ordinary item, which grows if it was full.
 
     Only work that was already begun may make an item grow: a judgment that came after its lease
-    had ended, or a task taken back by undo. It is one label more than planned, and none is lost.
+    had ended, or a task taken back by undo. It is one label more than planned, and none is lost;
+    the round wants one more too, or it would seem done with an item still to judge.
     """
+    round_id = conn.scalar(_GROW, {"item": item})
+    if round_id is not None:
+        conn.execute(_WANT, {"round": round_id})
     conn.execute(_TAKE, {"item": item})
 
 
@@ -200,6 +210,16 @@ def require_open(row: sa.Row[Any], doing: str) -> None:
     """
     if row.state not in ("open", "expired"):
         raise DataError(f"this task is {row.state}; take it back with undo before {doing}")
+
+
+def require_same(event: Event, kind: str, assignment_id: str) -> None:
+    """Refuse an idempotency key that came before with another action or task.
+
+    Raises:
+        StoreError: the event that holds the key is something else.
+    """
+    if event.kind != kind or event.body.get("assignment") != assignment_id:
+        raise StoreError("this key was used for something else; make a new one for each action")
 
 
 def own_row(conn: Connection, assignment_id: str, rater: str) -> sa.Row[Any]:
