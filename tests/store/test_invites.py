@@ -82,7 +82,9 @@ def test_an_expired_link_says_so_and_whom_to_ask(studio: Store, clock: Move) -> 
         lambda: invites.read_invite(studio, token),
         lambda: invites.accept_invite(studio, token, "Late", PASSWORD),
     ):
-        with pytest.raises(AccountError, match="has expired. Ask the person who invited you for a"):
+        with pytest.raises(
+            AccountError, match=r"has expired\. Ask the person who invited you for a"
+        ):
             attempt()
     states = {offer.state for offer in invites.list_invites(studio)}
     assert "expired" in states
@@ -97,7 +99,7 @@ def test_an_expired_or_used_invitation_cannot_be_revoked(studio: Store, clock: M
     for invitation in (name, late):
         with pytest.raises(AccountError, match="not open any more"):
             invites.revoke_invite(studio, invitation, actor="x")
-    with pytest.raises(AccountError, match="used already. Sign in with the name you chose"):
+    with pytest.raises(AccountError, match=r"used already\. Sign in with the name you chose"):
         invites.read_invite(studio, used)
 
 
@@ -107,7 +109,7 @@ def test_a_wrong_link_costs_no_slow_hash(studio: Store, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(invites, "hash_password", slow)
     for token in ("", "made up", "\ud800"):
-        with pytest.raises(AccountError, match="not known here. Check that it was copied whole"):
+        with pytest.raises(AccountError, match=r"not known here\. Check that it was copied whole"):
             invites.accept_invite(studio, token, "Eve", PASSWORD)
 
 

@@ -162,7 +162,8 @@ def undo(store: Store, rater: str, turn: str, key: str) -> Turn:
         judgments.withdraw(conn, round_, own_row(conn, found.assignment_id, rater))
         reopened = assignments.update().where(assignments.c.id == found.assignment_id)
         conn.execute(reopened.values(state="open", lease_expires=now() + LEASE_SECONDS))
-        _set_state(conn, found.conversation_id, "open")
+        if found.position + 1 >= conversation.max_turns:  # not one that the rater left
+            _set_state(conn, found.conversation_id, "open")
 
     store.write(write)
     return get_turn(store, rater, turn)
@@ -312,8 +313,8 @@ def _go_on(conn: Connection, turn: Turn, round_: Round, outcome: Mapping[str, An
         .where(turns.c.id == turn.id)
         .values(state="chosen", continued=index, responses=responses, chosen_at=now())
     )
-    last = turn.position + 1 >= schema.max_turns
-    _set_state(conn, turn.conversation_id, "done" if last else "open")
+    if turn.position + 1 >= schema.max_turns:
+        _set_state(conn, turn.conversation_id, "done")
 
 
 def _continued(schema: TaskSchema, outcome: Mapping[str, Any], number: int) -> int:

@@ -147,10 +147,12 @@ def _labels(gathered: Gathered, weights: Weights, aggregate: Aggregate) -> _Made
     records: list[Labelled] = []
     if aggregate == "none":
         records = [label for said in kept for label in single(said, terms)]
-        records += _words_without_task(gathered, terms)
+        with_task = {said.item for said in gathered.said if said.reason == "adjudication"}
+        records += _words_beside(gathered, with_task, terms)
     else:
         outcomes = {item: outcome for item, (outcome, _) in gathered.settled.items()}
         records = list(together(kept, outcomes, aggregate, terms))
+        records += _words_beside(gathered, {said.item for said in kept}, terms)
     for said in gathered.said:
         records += edits(said, terms)
     if not records:
@@ -162,14 +164,13 @@ def _labels(gathered: Gathered, weights: Weights, aggregate: Aggregate) -> _Made
     return _Made(records, why_not, votes, report)
 
 
-def _words_without_task(gathered: Gathered, terms: Terms) -> list[Labelled]:
-    """Adjudicators' outcomes that are no judgment of theirs already."""
-    with_task = {said.item for said in gathered.said if said.reason == "adjudication"}
-    first = {said.item: said for said in reversed(gathered.said)}
+def _words_beside(gathered: Gathered, items: set[str], terms: Terms) -> list[Labelled]:
+    """Adjudicators' outcomes on ordinary items other than ``items``, whose labels hold them."""
+    first = {said.item: said for said in reversed(gathered.said) if said.role == "normal"}
     return [
         label
         for item, (outcome, rater) in gathered.settled.items()
-        if item not in with_task and item in first
+        if item not in items and item in first
         for label in by_adjudicator(first[item], outcome, rater, terms)
     ]
 
