@@ -189,7 +189,8 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
     page.goto(f"/work/{pairs.id}")
     expect(page.get_by_role("heading", name="What is better")).to_be_visible()
     page.keyboard.press("Enter")
-    for _ in range(3):  # the good answer, wherever it is
+    for done in range(3):  # the good answer, wherever it is
+        expect(page.locator(".round-progress")).to_contain_text(f"{done} of")
         expect(page.locator("#pane-a")).to_be_visible()
         left = "good" in page.locator("article.pane").first.inner_text()
         answer(page, "2" if left else "9")
