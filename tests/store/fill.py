@@ -86,7 +86,8 @@ def drain(store: Store, who: str, round_id: str, body: Any = ANY) -> list[Assign
     """Judge until nothing is left; ``body`` may be a function of the task."""
     done: list[Assignment] = []
     while (task := next_assignment(store, who, round_id)) is not None:
-        submit(store, who, task.id, body(task) if callable(body) else body, task.id)
+        said = submit(store, who, task.id, body(task) if callable(body) else body, task.id)
+        assert said.new, "taken back since: the old key would go round for ever"
         done.append(task)
     return done
 
