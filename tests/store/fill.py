@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accord.store import schema
-from accord.store.assign import Assignment, next_assignment
+from accord.store.assign import next_assignment
 from accord.store.columns import new_id, now
 from accord.store.database import Store
 from accord.store.judgments import submit
@@ -13,6 +13,7 @@ from accord.store.records import NewItem, Round
 from accord.store.rounds import add_items, create_project, create_round, open_round
 from accord.store.settings import RoundSettings
 from accord.store.task import Task, TaskSchema
+from accord.store.work import Assignment
 from accord.types import Completion, Message, Prompt
 
 PLAIN = RoundSettings(calibration_share=0, gold_share=0, attention_share=0, anchor_share=0)
