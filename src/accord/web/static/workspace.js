@@ -128,6 +128,11 @@ export class Workspace extends Part {
     return this.querySelector('[data-screen]');
   }
 
+  /** Whether a dialog has the keys. One that is shut says so later; the next key may be sooner. */
+  get modal() {
+    return this.dialog !== null && (this.querySelector('dialog')?.open ?? true);
+  }
+
   // What the rater does
 
   async decide(body) {
@@ -254,7 +259,7 @@ export class Workspace extends Part {
   // Keys
 
   onKey(event) {
-    if (event.defaultPrevented || this.dialog || !this.outbox) return;
+    if (event.defaultPrevented || this.modal || !this.outbox) return;
     if (isText(event.target)) {
       if (event.key === 'Escape') void this.focusOn('.task-start');
       return;
@@ -386,7 +391,8 @@ export class Workspace extends Part {
   }
 
   renderDialog() {
-    const shut = () => this.shut();
+    const { dialog } = this;
+    const shut = () => { if (this.dialog === dialog) this.shut(); };
     switch (this.dialog?.name) {
       case 'skip': return html`<accord-skip @shut=${shut}
         @skip=${(e) => this.skip(e.detail)}></accord-skip>`;

@@ -65,6 +65,7 @@ export class Outbox extends EventTarget {
     const sent = new Promise((resolve, reject) => this.waiting.set(full.key, { resolve, reject }));
     sent.catch(() => {}); // whoever cares awaits it; a refusal is also kept and shown
     this.writing.add(full.key);
+    this.changed(); // from here on it is not "all saved"
     await this.write([['queue', 'put', full], ...also]);
     this.writing.delete(full.key);
     this.changed();
