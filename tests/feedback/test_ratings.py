@@ -74,7 +74,10 @@ def test_order_and_covariate(oracle: str) -> None:
 
 
 def test_sandwich_matches_statsmodels() -> None:
-    """statsmodels' uncorrected cluster covariances; ours carry C / (C - 1)."""
+    """statsmodels' uncorrected cluster covariances; ours carry C / (C - 1).
+
+    Negative variance is cut where the information is one, here by its symmetric square root.
+    """
     rows = comparisons(BT["data"])
     centre = np.eye(8)[:, 1:]
     centre[:6, :5] -= 1 / 6
@@ -84,9 +87,12 @@ def test_sandwich_matches_statsmodels() -> None:
     scaled = {k: cov[k] * n / (n - 1) for k, n in sizes.items()}
     both = scaled["rater"] + scaled["prompt"] - scaled["intersection"]
     given = {"none": cov["information"], "both": both, **scaled}
+    spread, axes = np.linalg.eigh(cov["information"])
+    root, inverse = (axes * spread**power @ axes.T for power in (0.5, -0.5))
     for cluster in ("none", "rater", "prompt", "both"):
-        lows, vectors = np.linalg.eigh(centre @ given[cluster] @ centre.T)
-        matrix = (vectors * np.maximum(lows, 0)) @ vectors.T
+        lows, vectors = np.linalg.eigh(inverse @ given[cluster] @ inverse)
+        half = centre @ root @ vectors
+        matrix = (half * np.maximum(lows, 0)) @ half.T
         got = rate(rows, covariates={"length": length}, cluster=cluster)  # type: ignore[arg-type]
         errors = np.sqrt(np.diag(matrix))
         assert [got[str(i)].error for i in range(6)] == pytest.approx(errors[:6].tolist(), abs=1e-6)

@@ -131,6 +131,20 @@ def test_common_weight_leaves_values_and_sandwich_and_scales_the_plain_error() -
     assert scaled.log_likelihood == pytest.approx(4 * plain.log_likelihood)
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("unit", [0.1, 7.0, 1e3])
+def test_the_unit_of_a_feature_changes_no_two_way_clustered_error(seed: int, unit: float) -> None:
+    rows = season(seed, num=60)  # so few that the raw two-way covariance is not positive
+
+    def fit(unit: float) -> Ratings:
+        return rate(rows, covariates={"length": lambda c: unit * log_words(c)}, cluster="both")
+
+    plain, other = fit(1.0), fit(unit)
+    for rating in plain.ratings:
+        assert other[rating.name].error == pytest.approx(rating.error, rel=1e-6)
+    assert other.covariates[0].error * unit == pytest.approx(plain.covariates[0].error, rel=1e-6)
+
+
 def test_a_constant_added_to_a_feature_changes_nothing_and_a_unit_only_its_number() -> None:
     def feature(shift: float, unit: float) -> Callable[[Completion], float]:
         return lambda completion: shift + unit * log_words(completion)

@@ -164,18 +164,25 @@ def rate(
         cov = np.cov(draws, rowvar=False)
         low, high = np.quantile(draws, [1 - tail, tail], axis=0)
     else:
-        inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, groups)
-        cov = _positive(centre @ inner @ centre.T)
+        information = fit.information + precision
+        inner, smallest = sandwich(model, fit.params, weight, information, groups)
+        cov = centre @ _positive(inner, information) @ centre.T
         critical = t_quantile(tail, smallest - 1) if smallest else critical
         reach = critical * np.sqrt(np.diag(cov))
         low, high = value - reach, value + reach
     return table.ratings(value, low, high, cov, critical, fit.log_likelihood)
 
 
-def _positive(matrix: FloatArray) -> FloatArray:
-    """The nearest covariance: directions of negative variance have none."""
-    values, vectors = np.linalg.eigh(matrix)
-    nearest: FloatArray = (vectors * np.maximum(values, 0.0)) @ vectors.T
+def _positive(matrix: FloatArray, information: FloatArray) -> FloatArray:
+    """The nearest covariance: directions of negative variance have none.
+
+    Near is measured by the information, in which a covariate's unit and the choice of the option
+    that others are measured from do not count.
+    """
+    root = np.linalg.cholesky(information)
+    values, vectors = np.linalg.eigh(root.T @ matrix @ root)
+    half = np.linalg.solve(root.T, vectors)
+    nearest: FloatArray = (half * np.maximum(values, 0.0)) @ half.T
     return nearest
 
 
