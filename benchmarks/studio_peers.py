@@ -4,7 +4,7 @@
     python benchmarks/studio_peers.py start              # first page, memory
     python benchmarks/studio_peers.py load               # highest rate with p99 < 100 ms
     python benchmarks/studio_peers.py kill               # kill -9 under load
-    python benchmarks/studio_peers.py keys               # input events and waiting per judgment
+    python benchmarks/studio_peers.py keys               # keys and waiting: accord, Potato
 
 ``--tools accord potato`` does a part. Results are kept in benchmarks/results/studio_peers.json,
 a section for each command and an entry for each tool. Argilla is installed and not started: it
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--judgments", type=int, default=100, help="keys: for each tool")
     parser.add_argument("--shots", type=Path, help="keys: a folder for screenshots")
     options = parser.parse_args()
-    known = install.SERVICES if options.command == "install" else TOOLS
+    known = {"install": install.SERVICES, "keys": keys.HANDS}.get(options.command, TOOLS)
     for name in options.tools or known:
         if options.command == "install":
             row = install.measure(name, options.venvs)

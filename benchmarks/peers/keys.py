@@ -7,14 +7,13 @@ item is what the script needs; that each counted is checked against the judgment
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 from peers.load import ToolError, quantile
-from peers.tools import PASSWORD, Tool
+from peers.tools import Tool
 from playwright.sync_api import Page, sync_playwright
 
 FLAGS = [
@@ -31,9 +30,8 @@ CHANGED = f"old => {{ const now = ({SEEN})(); return now && now !== old; }}"
 HANDS = {
     "accord": ("1",),
     "potato": ("1",),  # in its review mode; otherwise ArrowRight follows
-    "label-studio": ("click:.lsf-richtext >> nth=1", "Control+Enter"),  # no key for a choice
 }
-"""The shortest way through one item: a selector to click, or a key."""
+"""The shortest way through one item, as keys."""
 
 
 def measure(tool: Tool, judgments: int, shots: Path | None) -> dict[str, Any]:
@@ -73,19 +71,11 @@ def one(page: Page, hands: tuple[str, ...]) -> float:
     """One item; milliseconds from the last input event until the next item is on the screen."""
     old = page.evaluate(SEEN)
     for event in hands[:-1]:
-        act(page, event)
+        page.keyboard.press(event)
     began = time.perf_counter()
-    act(page, hands[-1])
+    page.keyboard.press(hands[-1])
     page.wait_for_function(CHANGED, arg=old, polling="raf")
     return 1000 * (time.perf_counter() - began)
-
-
-def act(page: Page, event: str) -> None:
-    """One input event."""
-    if event.startswith("click:"):
-        page.locator(event.removeprefix("click:")).first.click()
-    else:
-        page.keyboard.press(event)
 
 
 def come_in(tool: Tool, page: Page) -> None:
@@ -99,10 +89,4 @@ def come_in(tool: Tool, page: Page) -> None:
         page.context.request.post(tool.url("/auth"), form={"email": "rater0", "pass": ""})
         page.goto("/annotate")
     else:
-        page.goto("/user/login/")
-        page.fill("[name=email]", "rater0@example.org")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile(r"^(?!.*login)"))
-        project = json.loads((tool.folder / "access.json").read_text())["project"]
-        page.goto(f"/projects/{project}/data?labeling=1")
+        raise ToolError(f"{tool.name}: no script for its labeling page")
