@@ -223,13 +223,26 @@ def test_turning_sides_round_changes_no_agreement(
     same(report, agreement_report(encode(every), num_resamples=0))
 
 
-def test_raw_agreement_does_not_ask_which_completion_is_the_first(
-    rows: list[Comparison], report: AgreementReport
-) -> None:
-    some = [row.swap() if n % 3 == 0 else row for n, row in enumerate(rows)]
-    turned = agreement_report(encode(some), num_resamples=0)
-    assert value(turned.raw) == pytest.approx(value(report.raw))
-    assert value(turned.raw_without_ties) == pytest.approx(value(report.raw_without_ties))
+@pytest.mark.parametrize("seed", range(8))
+def test_which_completion_came_first_changes_no_agreement(seed: int) -> None:
+    """Every third item is turned as a whole, its first verdict too."""
+    rows = verdicts(seed)
+    turned = [row.swap() if int(row.prompt.id[1:]) % 3 == 0 else row for row in rows]
+    one, two = encode(rows), encode(turned)
+    assert len(set(one.items) - set(two.items)) > 3
+    report, other = agreement_report(one, num_resamples=0), agreement_report(two, num_resamples=0)
+    same(report, other)
+
+
+def test_chance_pools_the_sides_by_hand() -> None:
+    """Shares 3/4 and 1/4 by one naming and the reverse by the other: chance agrees in one half."""
+    table = [[2, 0], [2, 0], [1, 1], [1, 1]]
+    assert value(fleiss_kappa(table)) == pytest.approx((1 / 2 - 5 / 8) / (1 - 5 / 8))
+    assert value(fleiss_kappa(table, (1, 0))) == pytest.approx(0.0)
+    assert value(gwet_ac1(table, (1, 0))) == pytest.approx(0.0)
+    alpha = krippendorff_alpha(table, mirror=(1, 0))  # 1 - 4 * 7 / (2 * 4 * 4)
+    assert value(alpha) == pytest.approx(1 - 4 * 7 / 32)
+    assert value(fleiss_kappa([[2, 0]] * 3, (1, 0))) == 1.0
 
 
 def test_renaming_raters_changes_no_agreement(

@@ -4,6 +4,10 @@ Everything starts from a count table: one row an item, one column a category, ho
 it. Items are the independent units, so intervals resample items (Efron 1979), or are Wilson's where
 each item carries exactly one pair of raters. A coefficient that is undefined says why.
 
+Which completion of a pair is "first" is nobody's choice, so chance must not depend on it. Given a
+``mirror``, the categories after a swap of the two, a coefficient pools the shares of categories
+with their mirror image, as Fisher (1925) enters each pair of an intraclass correlation twice.
+
 Sources: Cohen 1960 and 1968 (kappa, weighted), Fleiss 1971, Krippendorff 2011 ("Computing
 Krippendorff's alpha-reliability"), Gwet 2008 (AC1; 2014 for missing ratings).
 """
@@ -21,11 +25,13 @@ from numpy.typing import ArrayLike
 
 from accord.feedback.intervals import wilson
 from accord.feedback.resampling import Coefficient, estimate, patterns
-from accord.feedback.votes import FIRST, OUTCOMES, TIE, IntArray, Votes
+from accord.feedback.votes import BOTH_BAD, FIRST, OUTCOMES, SECOND, TIE, IntArray, Votes
 from accord.rng import FloatArray
 
 Level = Literal["nominal", "ordinal", "interval"]
 _STEPS = 50
+_MIRROR = (SECOND, FIRST, TIE, BOTH_BAD)
+"""What each outcome becomes when the two completions change places."""
 
 
 class _Settings(TypedDict):
@@ -88,7 +94,7 @@ def agreement_report(
 
     The nominal measures see four outcomes (first, second, tie, both bad); the ordinal alpha sees
     first < tie or both bad < second; the interval alpha sees the signed strength, -1 to 1,
-    in steps of 1/50.
+    in steps of 1/50. Chance agreement is pooled over both ways to call a completion the first.
     """
     settings = _Settings(confidence=confidence, num_resamples=num_resamples, seed=seed)
     once = votes.first_verdicts()
@@ -106,15 +112,16 @@ def agreement_report(
         no_strength = "no verdict carries a strength"
         interval_alpha = Coefficient("alpha (interval)", None, None, 0, 0, no_strength)
     else:
-        interval_alpha = krippendorff_alpha(strengths, "interval", values, **settings)
+        turned = np.arange(2 * _STEPS + 1)[::-1]
+        interval_alpha = krippendorff_alpha(strengths, "interval", values, turned, **settings)
     return AgreementReport(
         raw=raw_agreement(table, **settings),
         raw_without_ties=raw_agreement(plain, name="raw agreement without ties", **settings),
-        fleiss_kappa=fleiss_kappa(table, **settings),
-        alpha_nominal=krippendorff_alpha(table, "nominal", **settings),
-        alpha_ordinal=krippendorff_alpha(order, "ordinal", **settings),
+        fleiss_kappa=fleiss_kappa(table, _MIRROR, **settings),
+        alpha_nominal=krippendorff_alpha(table, "nominal", None, _MIRROR, **settings),
+        alpha_ordinal=krippendorff_alpha(order, "ordinal", None, (2, 1, 0), **settings),
         alpha_interval=interval_alpha,
-        gwet_ac1=gwet_ac1(table, **settings),
+        gwet_ac1=gwet_ac1(table, _MIRROR, **settings),
     )
 
 
@@ -165,7 +172,11 @@ def raw_agreement(
 
 
 def fleiss_kappa(
-    table: ArrayLike, confidence: float = 0.95, num_resamples: int = 500, seed: int = 0
+    table: ArrayLike,
+    mirror: ArrayLike | None = None,
+    confidence: float = 0.95,
+    num_resamples: int = 500,
+    seed: int = 0,
 ) -> Coefficient:
     """Fleiss' kappa; where items have different numbers of raters, in Gwet's (2014) form.
 
@@ -177,13 +188,17 @@ def fleiss_kappa(
         "Fleiss' kappa",
         rows,
         weights,
-        partial(_chance_corrected, rows, lambda p: (p**2).sum(axis=1)),
+        partial(_chance_corrected, rows, lambda p: (p**2).sum(axis=1), mirror),
         (confidence, num_resamples, seed),
     )
 
 
 def gwet_ac1(
-    table: ArrayLike, confidence: float = 0.95, num_resamples: int = 500, seed: int = 0
+    table: ArrayLike,
+    mirror: ArrayLike | None = None,
+    confidence: float = 0.95,
+    num_resamples: int = 500,
+    seed: int = 0,
 ) -> Coefficient:
     """Gwet's AC1 (2008): its chance agreement stays small where one category dominates."""
     rows, weights = patterns(table, least=1)
@@ -197,7 +212,7 @@ def gwet_ac1(
         "Gwet's AC1",
         rows,
         weights,
-        partial(_chance_corrected, rows, chance),
+        partial(_chance_corrected, rows, chance, mirror),
         (confidence, num_resamples, seed),
     )
 
@@ -206,6 +221,7 @@ def krippendorff_alpha(
     table: ArrayLike,
     level: Level = "nominal",
     values: ArrayLike | None = None,
+    mirror: ArrayLike | None = None,
     confidence: float = 0.95,
     num_resamples: int = 500,
     seed: int = 0,
@@ -217,6 +233,7 @@ def krippendorff_alpha(
         level: how far apart two categories are: "nominal" 0 or 1, "ordinal" by the verdicts that
             lie between, "interval" by the square of the difference of ``values``.
         values: (K,) numbers of the categories for "interval"; 0, 1, 2, ... where not given.
+        mirror: (K,) categories after a swap of the two completions judged, if that is arbitrary.
         confidence: two-sided coverage.
         num_resamples: of the bootstrap over items.
         seed: of the bootstrap.
@@ -227,13 +244,15 @@ def krippendorff_alpha(
     per_row = rows.sum(axis=1)
     settings = (confidence, num_resamples, seed)
     if level == "interval":
+        turned = _pooled(np.eye(num), mirror)
         moments = np.stack([per_row, rows @ scale, rows @ scale**2], axis=1)
-        statistic = partial(_interval_alpha, moments)
+        pooled = np.stack([per_row, rows @ turned @ scale, rows @ turned @ scale**2], axis=1)
+        statistic = partial(_interval_alpha, moments, pooled)
         return estimate("alpha (interval)", rows, weights, statistic, settings)
     pairs = rows[:, :, None] * (rows[:, None, :] - np.eye(num)) / (per_row - 1)[:, None, None]
 
     def alpha(weight: FloatArray) -> FloatArray:
-        total = weight @ rows
+        total = _pooled(weight @ rows, mirror)
         coincidences = np.tensordot(weight, pairs, axes=1)
         distance = _ordinal(total) if level == "ordinal" else 1.0 - np.eye(num)
         observed = (coincidences * distance).sum(axis=(1, 2))
@@ -315,21 +334,33 @@ def _pair_agreement(rows: FloatArray) -> FloatArray:
 
 
 def _chance_corrected(
-    rows: FloatArray, chance: Callable[[FloatArray], FloatArray], weight: FloatArray
+    rows: FloatArray,
+    chance: Callable[[FloatArray], FloatArray],
+    mirror: ArrayLike | None,
+    weight: FloatArray,
 ) -> FloatArray:
     size, several = weight.sum(axis=1), weight @ (rows.sum(axis=1) >= 2)
-    expected = chance(weight @ (rows / rows.sum(axis=1, keepdims=True)) / size[:, None])
+    share = weight @ (rows / rows.sum(axis=1, keepdims=True)) / size[:, None]
+    expected = chance(_pooled(share, mirror))
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = weight @ _pair_agreement(rows) / several
         kappa: FloatArray = (observed - expected) / (1 - expected)
     return np.where(expected < 1 - 1e-12, kappa, np.nan)
 
 
-def _interval_alpha(moments: FloatArray, weight: FloatArray) -> FloatArray:
+def _pooled(share: FloatArray, mirror: ArrayLike | None) -> FloatArray:
+    """The mean of (..., K) shares of categories and of their mirror image, if there is one."""
+    if mirror is None:
+        return share
+    mean: FloatArray = (share + share[..., np.asarray(mirror)]) / 2
+    return mean
+
+
+def _interval_alpha(moments: FloatArray, pooled: FloatArray, weight: FloatArray) -> FloatArray:
     """Alpha of squared differences from each row's number, sum and sum of squares."""
     num, total, square = moments.T
     observed = weight @ ((num * square - total**2) / (num - 1))
-    all_num, all_total, all_square = (weight @ moments).T
+    all_num, all_total, all_square = (weight @ pooled).T
     expected = all_num * all_square - all_total**2
     defined = expected > 1e-12 * all_num * all_square
     ratio = observed * (all_num - 1) / np.where(defined, expected, 1.0)

@@ -160,9 +160,8 @@ def rate(
     critical = NormalDist().inv_cdf(tail)
     if interval == "bootstrap":
         draws = _bootstrap(model, weight, precision, fit.params, groups, num_resamples, seed)
-        draws = draws @ centre.T
-        cov = np.cov(draws, rowvar=False)
-        low, high = np.quantile(draws, [1 - tail, tail], axis=0)
+        cov = centre @ np.cov(draws, rowvar=False) @ centre.T
+        low, high = np.quantile(draws @ centre.T, [1 - tail, tail], axis=0)
     else:
         information = fit.information + precision
         inner, smallest = sandwich(model, fit.params, weight, information, groups)
