@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -478,3 +479,13 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -
     (tmp_path / "a").rename(tmp_path / "c")
     _write(tmp_path / "a")
     assert not dead.exists() and foreign.exists() and living.exists()
+
+
+def test_a_removal_that_was_killed_half_way_is_finished(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    folder = artifacts.workspace(tmp_path / "out", "sha256:f")
+    doomed = folder.with_name(f".{folder.name}.tmp-{socket.gethostname()}-{gone.pid}-abc")
+    folder.rename(doomed)
+    artifacts.finish(folder, "sha256:f")
+    assert list(tmp_path.iterdir()) == []

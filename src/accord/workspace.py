@@ -58,6 +58,8 @@ def finish(workspace: str | Path, fingerprint: str | None = None) -> None:
     With a ``fingerprint`` only a workspace of that very job is removed.
     """
     workspace = Path(workspace)
+    if workspace.parent.is_dir():
+        remove_leftovers(workspace)  # of a removal that was killed half-way
     if workspace.exists() and fingerprint in (None, _fingerprint(workspace)):
         doomed = temporary(workspace)
         workspace.rename(doomed)  # a kill during the removal must not leave half a checkpoint
