@@ -181,7 +181,8 @@ def fleiss_kappa(
     """Fleiss' kappa; where items have different numbers of raters, in Gwet's (2014) form.
 
     That form takes the mean of the items' shares of categories for the chance agreement, also of
-    items with one verdict, and items with two or more for the observed one.
+    items with one verdict, and items with two or more for the observed one. A ``mirror`` is as in
+    :func:`krippendorff_alpha`.
     """
     rows, weights = patterns(table, least=1)
     return estimate(
