@@ -61,7 +61,7 @@ def test_how_a_run_is_computed_is_no_part_of_what_it_is(loop, report, recipe_wit
 
 def test_other_settings_are_refused_before_anything_is_made(loop, report, recipe_with) -> None:
     other = recipe_with(f"out={loop.folder}", "reward.learning_rate=0.5")
-    with pytest.raises(ArtifactError, match=r"reward\.learning_rate: 0\.002 -> 0\.5"):
+    with pytest.raises(ArtifactError, match=r"reward\.learning_rate: 0\.0005 -> 0\.5"):
         run(other)
 
 
