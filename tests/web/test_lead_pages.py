@@ -204,6 +204,23 @@ def test_what_cannot_be_read_is_refused_in_words(studio: Any) -> None:
     assert "/tmp/" not in torn.text
 
 
+@pytest.mark.parametrize(
+    ("role", "status"), [(None, 413), ("rater", 413), ("viewer", 413), ("owner", 400)]
+)
+def test_a_large_file_is_read_only_from_those_who_may_send_one(
+    studio: Any, role: str | None, status: int
+) -> None:
+    """A form is parsed before the route asks who sent it: 400 says that the file was looked at."""
+    found, client = studio.round(), studio.client(role) if role else TestClient(studio.app)
+    large = {"file": ("rows.jsonl", b"no rows\n" * (1 << 18))}
+    token = re.search(r'name="csrf" value="([^"]+)"', client.get("/lead").text)
+    csrf = token[1] if token else ""
+    for place in (f"/lead/rounds/{found.id}/items", f"/api/v1/lead/rounds/{found.id}/items"):
+        headers = {"x-csrf-token": csrf}
+        answer = client.post(place, data={"csrf": csrf}, files=large, headers=headers)
+        assert answer.status_code == status
+
+
 def test_a_guideline_shows_what_changed_and_open_rounds_follow_it(studio: Any) -> None:
     found, client = studio.round(), studio.client("owner")
     place = f"/lead/projects/{found.project_id}/guideline"

@@ -26,7 +26,9 @@ def small_app(settings: WebSettings) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.state.settings = settings
     errors.install(app, HEADERS)
-    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(
+        BodyLimit, settings=settings, may_upload=lambda request: "x-lead" in request.headers
+    )
     app.add_middleware(SameOrigin)
     app.add_middleware(SecurityHeaders, secure=settings.secure)
 
@@ -122,10 +124,23 @@ def test_bodies_are_limited_as_announced_and_as_they_arrive(
         for start in range(0, size, 500):
             yield b"x" * min(500, size - start)
 
-    answer = client.post(path, content=pieces() if chunked else b"x" * size)
+    body = pieces() if chunked else b"x" * size
+    answer = client.post(path, content=body, headers={"x-lead": "yes"})
     assert answer.status_code == status
     if status == 413 and path.startswith("/api/"):
         assert answer.json()["error"]["what"] == "This is too large."
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_only_those_who_may_upload_have_the_wider_limit(client: TestClient, chunked: bool) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(UPLOAD // 512):
+            yield b"x" * 512
+
+    body = pieces() if chunked else b"x" * UPLOAD
+    assert client.post("/api/v1/lead/upload", content=body).status_code == 413
+    small = client.post("/api/v1/lead/upload", content=b"x" * LIMIT)
+    assert small.json() == {"bytes": LIMIT}
 
 
 def test_a_json_body_that_is_too_large_is_no_parsing_error(client: TestClient) -> None:

@@ -33,7 +33,7 @@ from accord.web.security import (
     SecurityHeaders,
     WebSettings,
 )
-from accord.web.sessions import current_account
+from accord.web.sessions import current_account, may_upload
 
 router = APIRouter(include_in_schema=False)
 
@@ -86,7 +86,7 @@ def create_app(
     app.state.logins = RateLimit(settings.logins_per_minute / 60, settings.logins_per_minute)
     app.state.generator = Generator(store, policies or GeneratorConfig(), prepare.deliver)
     errors.install(app, HEADERS)
-    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(BodyLimit, settings=settings, may_upload=may_upload)
     app.add_middleware(SameOrigin)
     app.add_middleware(SecurityHeaders, secure=settings.secure)
     leads = (lead_api.router, lead_pages.router, lead_people.router)

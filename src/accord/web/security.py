@@ -9,6 +9,7 @@ themselves.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -145,32 +147,48 @@ class SameOrigin:
 class BodyLimit:
     """Refuses bodies above a size, by what they announce and by what arrives.
 
+    Where files may be uploaded the limit is wider, but only for those who may: a form is read
+    before a route asks who sent it, so a stranger could make the server keep a file of that size.
     The refusal is raised where the body is read, so that it is answered like any other error.
+
+    Args:
+        app: what is behind.
+        settings: the two limits.
+        may_upload: whether who asks may send a file; called once, for a large body alone.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: WebSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: WebSettings, may_upload: Callable[[Request], bool]
+    ) -> None:
         self.app = app
         self.settings = settings
+        self.may_upload = may_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        upload = scope["path"].startswith(UPLOADS)
-        limit = self.settings.max_upload_bytes if upload else self.settings.max_body_bytes
+        limit = self.settings.max_body_bytes
+        wider = scope["path"].startswith(UPLOADS)
         announced = Headers(scope=scope).get("content-length", "0")
-        too_large = HTTPException(413)
         arrived = 0
+
+        async def check(size: int) -> None:
+            nonlocal limit, wider
+            if size > limit and wider:
+                wider = False
+                if await run_in_threadpool(self.may_upload, Request(scope)):
+                    limit = self.settings.max_upload_bytes
+            if size > limit:
+                raise HTTPException(413)
 
         async def receive_counted() -> Message:
             nonlocal arrived
-            if not announced.isdecimal() or int(announced) > limit:
-                raise too_large
+            await check(int(announced) if announced.isdecimal() else sys.maxsize)
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > limit:
-                raise too_large
+            await check(arrived)
             return message
 
         await self.app(scope, receive_counted, send)

@@ -76,6 +76,12 @@ def find_account(request: Request) -> Account | None:
     return session.account
 
 
+def may_upload(request: Request) -> bool:
+    """Whether who asks may send files to the studio."""
+    account = find_account(request)
+    return account is not None and account.role in LEADS
+
+
 def current_account(request: Request) -> Account:
     """Who asks, of whatever role.
 
