@@ -11,11 +11,11 @@ from accord.errors import DataError
 from accord.store import adjudicate, assign, events, schema, work
 from accord.store.adjudicate import flag, note, queue, resolve
 from accord.store.assign import next_assignment, release, skip
-from accord.store.database import Store
+from accord.store.database import Store, StoreError
 from accord.store.judgments import submit, undo
 from accord.store.records import MissingError, Round
-from accord.store.rounds import get_item, get_round, list_items
-from tests.store.fill import PLAIN, ask_for, item, make_round, prefer, rater, rules
+from accord.store.rounds import get_item, get_round, list_items, set_guideline, use_guideline
+from tests.store.fill import PLAIN, ask_for, freeze, item, make_round, prefer, rater, rules
 
 
 def disputed(store: Store, *sides: int, strength: int = 3, **changes: Any) -> Round:
@@ -232,6 +232,21 @@ def test_a_later_word_of_a_lead_replaces_the_first(shared_store: Store) -> None:
     assert [row.id for row in queue(shared_store, found.id, "resolved")] == [case.id]
     judge = rater(shared_store, "adjudicator")
     assert ask_for(shared_store, judge, found.id).reason == "random"  # it is settled
+
+
+def test_a_frozen_round_keeps_its_words_and_its_guideline(shared_store: Store) -> None:
+    found = make_round(shared_store, [item("a")])
+    case = flag(shared_store, the_item(shared_store, found), "odd", "lead")
+    version = set_guideline(shared_store, found.project_id, "Be kind.", "lead")
+    freeze(shared_store, found.id)
+    before = kinds(shared_store, found)
+    with pytest.raises(StoreError, match="is frozen"):
+        resolve(shared_store, case.id, {"outcome": "tie"}, "lead")
+    with pytest.raises(StoreError, match="is frozen"):
+        use_guideline(shared_store, found.id, version, "lead")
+    assert adjudicate.get(shared_store, case.id) == case
+    assert get_round(shared_store, found.id).guideline == found.guideline
+    assert kinds(shared_store, found) == before
 
 
 def test_the_discussion_keeps_its_order_and_its_people(shared_store: Store) -> None:

@@ -13,7 +13,7 @@ from accord.errors import DataError
 from accord.store import events
 from accord.store.columns import new_id, now
 from accord.store.database import Store
-from accord.store.records import Round, missing, round_row
+from accord.store.records import Round, missing, require_unfrozen, round_row
 from accord.store.schema import adjudications, assignments, items, judgments, rounds
 
 
@@ -171,11 +171,14 @@ def resolve(
 
     Raises:
         DataError: there is no such adjudication.
+        StoreError: its round is frozen.
     """
 
     def write(conn: Connection) -> Adjudication:
         row = _row(conn, adjudication)
-        settle(conn, round_row(conn, row.round_id), row.item_id, outcome, actor)
+        found = round_row(conn, row.round_id)
+        require_unfrozen(found)
+        settle(conn, found, row.item_id, outcome, actor)
         return _adjudication(_row(conn, adjudication))
 
     return store.write(write)

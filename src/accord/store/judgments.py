@@ -18,7 +18,7 @@ from accord.store import adjudicate, events
 from accord.store.columns import new_id, now
 from accord.store.database import Store, StoreError
 from accord.store.events import Event
-from accord.store.records import Round, round_row
+from accord.store.records import Round, require_unfrozen, round_row
 from accord.store.schema import (
     assignments,
     drafts,
@@ -112,7 +112,7 @@ def submit_in(
     event = events.append(conn, found.project_id, "judgment", rater, content, key=key)
     if not event.new:
         return _again(conn, event, row)
-    _require_unfrozen(found)
+    require_unfrozen(found)
     outcome = verdict(parsed, row.permutation)
     values = {
         "event_id": event.id,
@@ -164,7 +164,7 @@ def undo(store: Store, rater: str, key: str, assignment_id: str | None = None) -
         if row is None:
             raise DataError(f"there is nothing to take back among your last {UNDO_LAST} tasks")
         found = round_row(conn, row.round_id)
-        _require_unfrozen(found)
+        require_unfrozen(found)
         kind = "undo" if row.state == "done" else "unskip"
         content = {"assignment": row.id, "item": row.item_id}
         events.append(conn, found.project_id, kind, rater, content, key=key)
@@ -283,13 +283,6 @@ def _again(conn: Connection, event: Event, row: sa.Row[Any]) -> Judgment:
         at=event.at,
         new=False,
     )
-
-
-def _require_unfrozen(found: Round) -> None:
-    if found.state == "frozen":
-        raise StoreError(
-            f"round {found.name!r} is frozen: its judgments were handed on and cannot change"
-        )
 
 
 def _revise(conn: Connection, row: sa.Row[Any], values: dict[str, Any]) -> int:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from accord.errors import DataError
+from accord.store.faults import StoreError
 from accord.store.schema import rounds
 from accord.store.task import Purpose, RoundSettings, Task, TaskSchema
 from accord.types import Completion, Message, Prompt
@@ -221,3 +222,15 @@ class MissingError(DataError):
 def missing(what: str, name: str) -> MissingError:
     """The error for an id that nothing has."""
     return MissingError(f"there is no {what} {name!r}; look it up in the list of {what}s")
+
+
+def require_unfrozen(found: Round) -> None:
+    """Refuse a change to what a frozen round handed on.
+
+    Raises:
+        StoreError: it is frozen.
+    """
+    if found.state == "frozen":
+        raise StoreError(
+            f"round {found.name!r} is frozen: its judgments were handed on and cannot change"
+        )

@@ -25,6 +25,7 @@ from accord.store.records import (
     Round,
     RoundState,
     missing,
+    require_unfrozen,
     round_row,
     to_round,
 )
@@ -239,10 +240,16 @@ def close_round(store: Store, round_id: str, actor: str) -> Round:
 
 
 def use_guideline(store: Store, round_id: str, version: int, actor: str) -> Round:
-    """Let a round follow another version; raters are asked to read it before they go on."""
+    """Let a round follow another version; raters are asked to read it before they go on.
+
+    Raises:
+        DataError: there is no such round or version.
+        StoreError: the round is frozen.
+    """
 
     def write(conn: Connection) -> Round:
         found = round_row(conn, round_id)
+        require_unfrozen(found)
         _guideline(conn, found.project_id, version)
         conn.execute(rounds.update().where(rounds.c.id == round_id).values(guideline=version))
         body = {"round": round_id, "version": version}
