@@ -130,6 +130,18 @@ def test_rounds_of_one_project_in_one_state(shared_store: Store) -> None:
     assert list_rounds(shared_store, "no such project") == []
 
 
+def test_a_chat_that_would_ask_for_labels_is_refused_when_it_is_made(shared_store: Store) -> None:
+    project = create_project(shared_store, "labels in a chat", "system").id
+    for preset in ("instructgpt", "stiennon"):
+        with pytest.raises(DataError, match="without response_labels, such as hh"):
+            create_round(
+                shared_store, project, "r", task="chat", actor="system", schema=load_schema(preset)
+            )
+    hh = load_schema("hh")
+    made = create_round(shared_store, project, "r", task="chat", actor="system", schema=hh)
+    assert made.schema == hh
+
+
 def test_a_chat_round_opens_without_items(shared_store: Store) -> None:
     found = make_round(shared_store, [], task="chat")
     assert (found.state, found.num_left) == ("open", 0)

@@ -27,6 +27,7 @@ from accord.store.dialogue import (
     prompt,
     turn_within,
 )
+from accord.store.labels import HUMAN_EDIT
 from accord.store.records import NewItem, Round, item_id, round_row
 from accord.store.schema import (
     assignments,
@@ -44,8 +45,6 @@ from accord.types import Completion, Message
 
 SOURCE = "chat"
 """``items.source`` of judged turns."""
-HUMAN_EDIT = "human-edit"
-"""``model`` of an answer that a rater mended."""
 MAX_CHARS = 20_000
 """Longest message."""
 LEASE_SECONDS = 10 * 365 * 86_400.0

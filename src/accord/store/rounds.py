@@ -151,10 +151,11 @@ def create_round(
         guideline: version that raters follow; None: the project's newest.
 
     Raises:
-        DataError: the name is empty or taken, or task, purpose, budget or version do not fit.
+        DataError: the name is empty or taken, or something else of it does not fit.
     """
     _check_name(name)
-    _check_fit(task, purpose, budget)
+    schema = schema or TaskSchema()
+    _check_fit(task, purpose, budget, schema)
 
     def write(conn: Connection) -> Round:
         newest = conn.scalar(sa.select(projects.c.guideline).where(projects.c.id == project_id))
@@ -171,7 +172,7 @@ def create_round(
             "task": task,
             "purpose": purpose,
             "guideline": version,
-            "schema": (schema or TaskSchema()).model_dump(mode="json"),
+            "schema": schema.model_dump(mode="json"),
             "settings": (settings or RoundSettings()).model_dump(mode="json"),
             "budget": budget,
         }
@@ -298,9 +299,14 @@ def _guideline(conn: Connection, project_id: str, version: int) -> Guideline:
     return Guideline(project_id, version, text)
 
 
-def _check_fit(task: Task, purpose: Purpose, budget: int | None) -> None:
+def _check_fit(task: Task, purpose: Purpose, budget: int | None, schema: TaskSchema) -> None:
     if purpose == "head_to_head" and task != "compare":
         raise DataError(f"a head-to-head round compares pairs: make its task compare, not {task}")
+    if task == "chat" and schema.response_labels:
+        raise DataError(
+            "a chat asks which answer is better, and no labels of single answers: take a schema "
+            "without response_labels, such as hh, or make a round of compare or rank"
+        )
     if budget is not None and budget < 1:
         raise DataError(f"a budget is 1 judgment or more, not {budget}; leave it out for no limit")
 
