@@ -191,6 +191,7 @@ def test_a_strong_preference_asks_why_and_enter_sends(
     assert body["reasons"] == ["More truthful"]
     press(page, "9")
     ready(page, 2)
+    saved(page)
     assert studio.judgments["strict-0001"]["strength"] == 3
 
 
@@ -412,6 +413,7 @@ def test_a_while_without_network_loses_and_doubles_nothing(
     page = visit("pairs")
     judge(page, 0, 1)
     ready(page, 1)
+    saved(page)
     context.set_offline(True)
     judge(page, 1, 3)
     saved(page, "Offline, 3 kept here")

@@ -138,11 +138,12 @@ def live(tmp_path: Path, generators: GeneratorConfig) -> Iterator[Live]:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         app = create_app(store, WebSettings(base_url=url), generators)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
         yield Live(store, url, owner, project)
-        server.should_exit = server.force_exit = True
+        server.should_exit = True  # not force_exit: that cancels the lifespan
         thread.join()
     store.close()
 
@@ -176,7 +177,7 @@ def page(live: Live, browser: Browser) -> Iterator[Page]:
 
 def answer(page: Page, *keys: str) -> None:
     """Keys for the task on the screen, and the wait until the next one is there."""
-    before = page.locator(".prompt").inner_text()
+    before = page.locator(".prompt").text_content() or ""  # what expect() compares; not inner_text
     page.wait_for_timeout(SETTLE_MS)
     for key in keys:
         page.keyboard.press(key)
@@ -213,6 +214,7 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
     for step in "642":
         page.keyboard.press(step)
         page.keyboard.press("Enter")
+    expect(page.locator(".cards article")).to_have_count(3)
     cards = page.locator(".cards article").all_inner_texts()
     order = [
         next(str(i + 1) for i, text in enumerate(cards) if word in text)
