@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from random import Random
 from types import ModuleType
 from typing import Any
 
@@ -15,9 +16,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run
+from sqlalchemy.engine import Connection
 
 from accord.errors import DataError
-from accord.store import assign, events, judgments, schema, work
+from accord.store import assign, columns, events, judgments, schema, work
 from accord.store.assign import next_assignment, prefetch, release, skip
 from accord.store.database import Store, StoreError
 from accord.store.judgments import submit, undo
@@ -41,22 +43,34 @@ OUTCOME = st.sampled_from([("a", 1), ("b", 4), ("tie", None), ("cannot_compare",
 
 
 class Clock:
-    """Time that moves only when told."""
+    """Time that moves only when told, and the ids of a seed: a run can be repeated exactly."""
 
     def __init__(self) -> None:
-        self.moment = 1_000_000.0
+        self.restart()
+
+    def restart(self) -> None:
+        self.moment, self.random = 1_000_000.0, Random(0)
 
     def __call__(self) -> float:
         self.moment += 0.001
         return self.moment
 
+    def token_hex(self, num: int) -> str:
+        return self.random.randbytes(num).hex()
+
 
 class Machine(RuleBasedStateMachine):
-    """Three raters at one round of a few items; the oracle is bookkeeping in plain Python."""
+    """Three raters at one round of a few items; the oracle is bookkeeping in plain Python.
+
+    Ids decide who gets what, and Hypothesis refuses a test that goes another way when it is
+    repeated: each machine starts with an empty store and the same ids.
+    """
 
     def __init__(self, store: Store, clock: Clock):
         super().__init__()
         self.store, self.clock, self.keys = store, clock, count()
+        clock.restart()
+        store.write(empty)
         self.raters = [rater(store) for _ in range(3)]
         new = [item(f"n{i}", priority=float(i % 2)) for i in range(6)]
         new += [item(f"g{i}", role="gold", answer={"best": 0}) for i in range(2)]
@@ -218,6 +232,12 @@ class Machine(RuleBasedStateMachine):
         assert events.verify(self.store) == []
 
 
+def empty(conn: Connection) -> None:
+    """Delete every row."""
+    for table in reversed(schema.accounts.metadata.sorted_tables):
+        conn.execute(table.delete())
+
+
 def replay(store: Store, round_id: str) -> dict[str, dict[str, Any]]:
     """The judgments that the log alone gives."""
     query = (
@@ -240,8 +260,9 @@ def replay(store: Store, round_id: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """One clock for all that reads the time."""
+    """One clock for all that reads the time, one source of ids."""
     made = Clock()
+    monkeypatch.setattr(columns, "secrets", made)
     for module in (assign, events, judgments, work):
         monkeypatch.setattr(module, "now", made)
     return made
