@@ -19,7 +19,7 @@ from accord.models.load import Policy, load_policy
 from accord.models.tree import NextLogprobs
 from accord.types import Completion, Prompt
 from accord.worlds import tiny
-from accord.worlds.optimum import Case, enumerate_responses, optimum_at_kl
+from accord.worlds.optimum import Case, Responses, enumerate_responses, optimum_at_kl
 
 MIN_PROB = 1e-5
 
@@ -54,11 +54,8 @@ def gap(run: Path, policy: str = "ppo", num_prompts: int = 12) -> Gap:
     recipe = load(run / "recipe.yaml")
     reference = load_policy(run / "sft", recipe.model)
     tuned = load_policy(run / policy, recipe.model)
-    heldout = artifacts.read(run / "heldout_prompts").records()
-    prompts = [p for p in heldout if isinstance(p, Prompt)]
-    step = max(1, len(prompts) // num_prompts)
     cases, kls, golds, reference_golds = [], [], [], []
-    for prompt in prompts[::step][:num_prompts]:
+    for prompt in heldout_prompts(run, num_prompts):
         case, _, reference_gold = _walk(reference, None, prompt, recipe.ppo.max_tokens)
         _, kl, gold = _walk(tuned, reference, prompt, recipe.ppo.max_tokens)
         cases.append(case)
@@ -76,11 +73,19 @@ def gap(run: Path, policy: str = "ppo", num_prompts: int = 12) -> Gap:
     )
 
 
-def _walk(
-    policy: Policy, reference: Policy | None, prompt: Prompt, max_tokens: int
-) -> tuple[Case, float, float]:
-    """(case, KL from the reference, mean gold); what was pruned counts as worth the lowest."""
-    answers = enumerate_responses(
+def heldout_prompts(run: Path, count: int) -> list[Prompt]:
+    """Held-out prompts of a run, spread over all of them."""
+    prompts = [
+        p for p in artifacts.read(run / "heldout_prompts").records() if isinstance(p, Prompt)
+    ]
+    return prompts[:: max(1, len(prompts) // count)][:count]
+
+
+def answers(
+    policy: Policy, prompt: Prompt, max_tokens: int, reference: Policy | None = None
+) -> tuple[Responses, list[Completion]]:
+    """All that a policy may answer, with its probability; below ``MIN_PROB`` it is pruned."""
+    found = enumerate_responses(
         NextLogprobs(policy.network.model),
         policy.chat.encode(policy.tokenizer, prompt),
         eos_id=policy.eos_id,
@@ -88,13 +93,19 @@ def _walk(
         min_prob=MIN_PROB,
         reference=None if reference is None else NextLogprobs(reference.network.model),
     )
-    texts = [policy.text(list(tokens)) for tokens in answers.tokens]
-    golds = [
-        tiny.gold(prompt, Completion(text, finished=bool(finished)))
-        for text, finished in zip(texts, answers.finished_R, strict=True)
-    ]
-    gold = float(answers.probs_R @ golds) + answers.uncovered * tiny.LOWEST
-    return tiny.case(prompt, answers, texts), answers.kl or 0.0, gold
+    said = zip(found.tokens, found.finished_R, strict=True)
+    return found, [Completion(policy.text(list(t)), finished=bool(end)) for t, end in said]
+
+
+def _walk(
+    policy: Policy, reference: Policy | None, prompt: Prompt, max_tokens: int
+) -> tuple[Case, float, float]:
+    """(case, KL from the reference, mean gold); what was pruned counts as worth the lowest."""
+    found, completions = answers(policy, prompt, max_tokens, reference)
+    golds = [tiny.gold(prompt, completion) for completion in completions]
+    gold = float(found.probs_R @ golds) + found.uncovered * tiny.LOWEST
+    case = tiny.case(prompt, found, [completion.text for completion in completions])
+    return case, found.kl or 0.0, gold
 
 
 def main() -> None:

@@ -223,6 +223,15 @@ def test_turning_sides_round_changes_no_agreement(
     same(report, agreement_report(encode(every), num_resamples=0))
 
 
+def test_raw_agreement_does_not_ask_which_completion_is_the_first(
+    rows: list[Comparison], report: AgreementReport
+) -> None:
+    some = [row.swap() if n % 3 == 0 else row for n, row in enumerate(rows)]
+    turned = agreement_report(encode(some), num_resamples=0)
+    assert value(turned.raw) == pytest.approx(value(report.raw))
+    assert value(turned.raw_without_ties) == pytest.approx(value(report.raw_without_ties))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_which_completion_came_first_changes_no_agreement(seed: int) -> None:
     """Every third item is turned as a whole, its first verdict too."""

@@ -258,6 +258,15 @@ def test_the_bootstrap_is_the_same_for_a_seed_and_near_the_sandwich() -> None:
         assert plain[rating.name].value == rating.value
 
 
+def test_two_options_and_nothing_else_have_a_bootstrap_too() -> None:
+    """One parameter: its covariance is a number, the ratings' a matrix."""
+    rows = [duel("x", "y", "a" if n < 6 else "b") for n in range(8)]
+    both = rate(rows, order=False, interval="bootstrap", num_resamples=20)
+    x, y = both["x"], both["y"]
+    assert x.error == pytest.approx(y.error) and x.error > 0
+    assert (x.value, x.low, x.high) == pytest.approx((-y.value, -y.high, -y.low))
+
+
 @pytest.mark.parametrize("bad", [[-1.0], [math.nan], [math.inf], [1.0, 1.0], []])
 def test_weights_that_are_none_are_refused(bad: list[float]) -> None:
     with pytest.raises(DataError, match=r"weights must be 1 finite numbers >= 0"):

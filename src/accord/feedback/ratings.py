@@ -160,29 +160,16 @@ def rate(
     critical = NormalDist().inv_cdf(tail)
     if interval == "bootstrap":
         draws = _bootstrap(model, weight, precision, fit.params, groups, num_resamples, seed)
-        cov = centre @ np.cov(draws, rowvar=False) @ centre.T
-        low, high = np.quantile(draws @ centre.T, [1 - tail, tail], axis=0)
+        draws = draws @ centre.T
+        cov = np.cov(draws, rowvar=False)
+        low, high = np.quantile(draws, [1 - tail, tail], axis=0)
     else:
-        information = fit.information + precision
-        inner, smallest = sandwich(model, fit.params, weight, information, groups)
-        cov = centre @ _positive(inner, information) @ centre.T
+        inner, smallest = sandwich(model, fit.params, weight, fit.information + precision, groups)
+        cov = centre @ inner @ centre.T
         critical = t_quantile(tail, smallest - 1) if smallest else critical
         reach = critical * np.sqrt(np.diag(cov))
         low, high = value - reach, value + reach
     return table.ratings(value, low, high, cov, critical, fit.log_likelihood)
-
-
-def _positive(matrix: FloatArray, information: FloatArray) -> FloatArray:
-    """The nearest covariance: directions of negative variance have none.
-
-    Near is measured by the information, in which a covariate's unit and the choice of the option
-    that others are measured from do not count.
-    """
-    root = np.linalg.cholesky(information)
-    values, vectors = np.linalg.eigh(root.T @ matrix @ root)
-    half = np.linalg.solve(root.T, vectors)
-    nearest: FloatArray = (half * np.maximum(values, 0.0)) @ half.T
-    return nearest
 
 
 def _checked(weights: Sequence[float] | None, num: int) -> FloatArray:
@@ -202,7 +189,7 @@ def sandwich(
     """Covariance of the parameters and the smallest number of clusters (0: none given).
 
     No clustering gives the inverse information; one the sandwich times C / (C - 1); two the sum of
-    both less that of their intersection, which may fail to be positive.
+    both less that of their intersection, without its directions of negative variance.
     """
     bread: FloatArray = np.linalg.inv(information).astype(np.float64)
     if not clusters:
@@ -215,7 +202,21 @@ def sandwich(
     for sign, index in signed:
         score, num = model.scores(params, weights, index), int(index.max()) + 1
         meat += sign * num / (num - 1) * score.T @ score
-    return bread @ meat @ bread, min(int(c.max()) + 1 for c in clusters)
+    smallest = min(int(c.max()) + 1 for c in clusters)
+    return _positive(bread @ meat @ bread, information), smallest
+
+
+def _positive(matrix: FloatArray, information: FloatArray) -> FloatArray:
+    """The nearest covariance: directions of negative variance have none.
+
+    Near is measured by the information, in which a covariate's unit and the choice of the option
+    that others are measured from do not count.
+    """
+    root = np.linalg.cholesky(information)
+    values, vectors = np.linalg.eigh(root.T @ matrix @ root)
+    half = np.linalg.solve(root.T, vectors)
+    nearest: FloatArray = (half * np.maximum(values, 0.0)) @ half.T
+    return nearest
 
 
 def _bootstrap(
