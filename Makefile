@@ -24,7 +24,7 @@ EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types docs bench-real bench-seeds bench-kill bench-store lock clean
+.PHONY: help setup quickstart test lint types docs bench-real bench-seeds bench-kill bench-store bench-http-kill lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ bench-kill: $(SETUP)  ## kill -9 at 20 random moments of every training stage; t
 bench-store: $(SETUP)  ## 1,000 kill -9 and 10,000 power losses of a voting studio; nothing may be lost
 	@$(BIN)/python benchmarks/store_kill.py kill --kills 1000 --acked 200000 $(ARGS)
 	@$(BIN)/python benchmarks/store_kill.py power --crashes 10000 $(ARGS)
+
+bench-http-kill: $(SETUP)  ## 1,000 kill -9 of the studio's server under 20 voting clients; nothing may be lost
+	@$(BIN)/python benchmarks/http_kill.py --kills 1000 --acked 200000 $(ARGS)
 
 lock: $(SETUP)  ## rewrite requirements-dev.lock from what is installed in .venv
 	@{ grep '^#' requirements-dev.lock; $(PIP) freeze --all --exclude-editable \

@@ -121,7 +121,6 @@ class Count:
 
     def check(self, path: Path, acked: set[str], *, verify: bool) -> None:
         """Look a database over after a crash; ``acked`` are tasks whose judgment must be there."""
-        self.crashes += 1
         try:
             with closing(sqlite3.connect(path)) as conn:
                 said = conn.execute(
@@ -170,6 +169,7 @@ def kills(
             early = rng.random() < 0.25
             fresh = _until_killed(path, people, doubt, rng.uniform(0.0, 0.8), early=early)
             acked |= fresh
+            count.crashes += 1
             count.acked += len(fresh)
             count.check(path, acked, verify=count.crashes % 50 == 0)
             if count.crashes >= num_kills and count.acked >= min_acked:
@@ -347,6 +347,7 @@ def power(
         count.acked = len(acked)
         share = rng.choice((0.0, rng.random(), 1.0))
         _write_disk(path, disk, rng, share)
+        count.crashes += 1
         count.check(path, acked, verify=number % verify_every == 0)
         if number % 500 == 499:
             print(f"{number + 1} crashes, {count.lost} lost", file=sys.stderr)

@@ -68,9 +68,7 @@ class Tool(ABC):
             ToolError: it ended, or did not answer in time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         (self.folder / "pairs.json").write_text(json.dumps(self.pairs))
         env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         command = self.command()
@@ -115,6 +113,13 @@ class Tool(ABC):
         return round(total / 1e6, 1)
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 def parsed(answer: tuple[int, bytes], what: str) -> Any:
     """The JSON of a good answer.
 
@@ -144,17 +149,19 @@ class Accord(Tool):
         return "/login"
 
     def enter(self) -> list[AccordRater]:
-        access = json.loads((self.folder / "access.json").read_text())
-        return [
-            AccordRater(
-                Wire(self.port, {"Authorization": f"Bearer {token}", "Accept": "application/json"}),
-                access["round"],
-            )
-            for token in access["tokens"]
-        ]
+        return accord_raters(self.port, json.loads((self.folder / "access.json").read_text()))
 
     def present(self) -> set[str]:
         return column(self.folder / "studio.db", "SELECT assignment_id FROM judgments")
+
+
+def accord_raters(port: int, access: dict[str, Any]) -> list[AccordRater]:
+    """The raters that ``serve_accord.fill`` let in."""
+    common = {"Accept": "application/json"}
+    return [
+        AccordRater(Wire(port, {"Authorization": f"Bearer {token}", **common}), access["round"])
+        for token in access["tokens"]
+    ]
 
 
 @dataclass
