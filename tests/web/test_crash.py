@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "http_kill.py"
+ANOTHER = """
+INSERT INTO events (project_id, seq, kind, actor, key, assignment_id, body, at, hash)
+SELECT project_id, seq + 1, kind, actor, 'other', assignment_id, body, at, hash
+FROM events WHERE kind = 'judgment'
+"""
 
 
 def test_kill_9_under_voting_clients_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -52,17 +57,7 @@ def test_a_judgment_that_is_not_there_or_there_twice_is_counted(
     http_kill.look(lost, tmp_path / "studio.db", http_kill.Book({"gone"}, {task.id}), whole=True)
     assert (lost.lost, lost.cut_but_saved, lost.sound) == (1, 1, False)
     with open_store(tmp_path / "studio.db") as store:
-        store.write(
-            lambda conn: (
-                conn.execute(
-                    sa.text(
-                        "INSERT INTO events (project_id, seq, kind, actor, key, assignment_id, body, "
-                        "at, hash) SELECT project_id, seq + 1, kind, actor, 'other', assignment_id, "
-                        "body, at, hash FROM events WHERE kind = 'judgment'"
-                    )
-                ).rowcount
-            )
-        )
+        store.write(lambda conn: conn.execute(sa.text(ANOTHER)).rowcount)
     twice = http_kill.Tally()
     http_kill.look(twice, tmp_path / "studio.db", book, whole=True)
     assert (twice.doubled, twice.lost, twice.damaged, twice.sound) == (1, 0, 1, False)
