@@ -66,7 +66,8 @@ def config(section: str) -> str:
 
 
 SECTIONS = {
-    "model", "data", "sft", "sample", "collect", "studio", "reward", "ppo", "dpo", "evaluate",
+    "model", "data", "sft", "sample", "collect", "studio", "webhook", "reward", "ppo", "dpo",
+    "evaluate",
 }  # fmt: skip
 
 

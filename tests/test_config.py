@@ -48,7 +48,7 @@ def _shown(recipe: Recipe) -> str:
 
 def test_every_section_is_frozen_strict_and_documented() -> None:
     assert list(SECTIONS) == [
-        *("model", "data", "sft", "sample", "collect", "studio"),
+        *("model", "data", "sft", "sample", "collect", "studio", "webhook"),
         *("reward", "ppo", "dpo", "evaluate"),
     ]
     everything: dict[str, type[Section]] = {**SECTIONS, "recipe": Recipe}
@@ -429,7 +429,8 @@ def config_overrides(recipe: Recipe) -> list[str]:
     lines = [f"preset={recipe.preset}"]
     for section in SECTIONS:
         for key, value in recipe.model_dump()[section].items():
-            lines.append(f"{section}.{key}={'' if value is None else value}")
+            told = list(value) if isinstance(value, tuple) else value
+            lines.append(f"{section}.{key}={'' if told is None else told}")
     return lines
 
 

@@ -162,7 +162,9 @@ def serve(recipe: Recipe, say: Say, until_frozen: Path | None = None) -> None:
     from accord.store.from_recipe import find_round, generators, open_round
     from accord.web.app import create_app, owner_link
     from accord.web.security import WebSettings
+    from accord.web.webhooks import Webhook, read_secret
 
+    secret = read_secret(recipe.webhook) if recipe.webhook.url else b""
     Path(recipe.out).mkdir(parents=True, exist_ok=True)
     with open_store(database(recipe)) as store:
         found = find_round(recipe, store)
@@ -179,7 +181,8 @@ def serve(recipe: Recipe, say: Say, until_frozen: Path | None = None) -> None:
         found = find_round(recipe, store)
         if found is None:
             raise ConfigError("the round could not be made ready; see above")
-        app = create_app(store, settings, generators(recipe))
+        webhook = Webhook(store, recipe.webhook, secret) if secret else None
+        app = create_app(store, settings, generators(recipe), webhook)
         welcome(store, found, doors.url, owner_link(store, settings), say)
         server = _server(app)
         out = until_frozen or labels_path(recipe)

@@ -16,6 +16,7 @@ from accord.config.sections import (
     StudioConfig,
 )
 from accord.config.training import DPOConfig, PPOConfig, RewardConfig, SFTConfig
+from accord.config.webhooks import WebhookConfig
 
 
 class Recipe(Section):
@@ -52,6 +53,9 @@ class Recipe(Section):
 
     studio: StudioConfig = StudioConfig()
     """The round that people judge, when `collect.raters` is `studio`."""
+
+    webhook: WebhookConfig = WebhookConfig()
+    """A program that the studio tells when something happens in a round."""
 
     reward: RewardConfig = RewardConfig()
     """Reward model."""

@@ -219,7 +219,7 @@ def _open(conn: Connection, found: Round, item: str, reason: str, actor: str) ->
         return
     values = {"id": new_id(), "round_id": found.id, "item_id": item, "reason": reason[:200]}
     conn.execute(adjudications.insert().values(notes=[], **values))
-    body = {"item": item, "reason": reason[:200]}
+    body = {"round": found.id, "item": item, "reason": reason[:200]}
     events.append(conn, found.project_id, "adjudication_opened", actor, body)
 
 

@@ -36,6 +36,7 @@ from accord.store.work import (
     Judgment,
     counts,
     load_assignment,
+    note_complete,
     own_row,
     require_same,
     stored,
@@ -131,6 +132,7 @@ def submit_in(
         adjudicate.settle(conn, found, row.item_id, outcome, rater)
     elif counts(row.reason):
         adjudicate.after_judgment(conn, found, row.item_id, rater)
+        note_complete(conn, found)
     return Judgment(
         assignment_id=row.id,
         round_id=row.round_id,
@@ -252,7 +254,7 @@ def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> st
     def write(conn: Connection) -> str:
         row = own_row(conn, assignment_id, rater)
         name = new_id()
-        content = {"assignment": row.id, "question": name}
+        content = {"round": row.round_id, "assignment": row.id, "question": name}
         project = round_row(conn, row.round_id).project_id
         event = events.append(conn, project, "question", rater, content, key=key)
         if not event.new:

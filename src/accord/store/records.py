@@ -66,6 +66,12 @@ class Round:
     closed_at: float | None
 
     @property
+    def ends_at(self) -> int | None:
+        """Judgments at which the round is complete; None: a chat without a budget never is."""
+        limits = (self.budget, None if self.task == "chat" else self.num_wanted)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
     def num_left(self) -> int:
         """Judgments still to be given, within the budget."""
         wanted = self.num_wanted if self.budget is None else min(self.budget, self.num_wanted)

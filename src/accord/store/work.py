@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from accord.errors import DataError
+from accord.store import events
 from accord.store.columns import new_id, now
 from accord.store.database import StoreError
 from accord.store.draws import permutation
@@ -200,6 +201,25 @@ def give_back(conn: Connection, item: str) -> None:
 def counts(reason: str) -> bool:
     """Whether an assignment with this reason counts towards what its item needs."""
     return reason in ("random", "priority", "overlap", "chat")
+
+
+def note_complete(conn: Connection, before: Round) -> None:
+    """Write an event if the judgment just given was the last that the round wanted.
+
+    Once for each number wanted: whoever undoes the last judgment and gives it again says nothing
+    new, and a round that got more items is complete a second time.
+
+    Args:
+        conn: the transaction that counted the judgment.
+        before: the round as it was before.
+    """
+    if before.ends_at is None or before.num_judgments + 1 < before.ends_at:
+        return
+    after = round_row(conn, before.id)
+    if after.ends_at is not None and after.num_judgments >= after.ends_at:
+        body = {"round": after.id, "num_judgments": after.num_judgments}
+        key = f"complete:{after.id}:{after.ends_at}"
+        events.append(conn, after.project_id, "round_complete", "system", body, key=key)
 
 
 def require_open(row: sa.Row[Any], doing: str) -> None:

@@ -34,6 +34,7 @@ from accord.web.security import (
     WebSettings,
 )
 from accord.web.sessions import current_account, may_upload
+from accord.web.webhooks import Webhook
 
 router = APIRouter(include_in_schema=False)
 
@@ -61,7 +62,10 @@ class Assets(StaticFiles):
 
 
 def create_app(
-    store: Store, settings: WebSettings | None = None, policies: GeneratorConfig | None = None
+    store: Store,
+    settings: WebSettings | None = None,
+    policies: GeneratorConfig | None = None,
+    webhook: Webhook | None = None,
 ) -> FastAPI:
     """The application over an open store, which the caller closes afterwards.
 
@@ -69,6 +73,7 @@ def create_app(
         store: where everything is kept.
         settings: how it is served.
         policies: who answers raters; None: nobody, and no worker is started.
+        webhook: tells another program what happens in rounds; None: nobody is told.
     """
     settings = settings or WebSettings()
     app = FastAPI(
@@ -85,6 +90,7 @@ def create_app(
     app.state.requests = RateLimit(settings.requests_per_second, 4 * settings.requests_per_second)
     app.state.logins = RateLimit(settings.logins_per_minute / 60, settings.logins_per_minute)
     app.state.generator = Generator(store, policies or GeneratorConfig(), prepare.deliver)
+    app.state.webhook = webhook
     errors.install(app, HEADERS)
     app.add_middleware(BodyLimit, settings=settings, may_upload=may_upload)
     app.add_middleware(SameOrigin)
@@ -98,14 +104,19 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The generation worker and the housekeeping run for as long as the server does."""
+    """The generation worker, the webhook and the housekeeping run as long as the server does."""
     generator: Generator = app.state.generator
+    webhook: Webhook | None = app.state.webhook
     generator.start()
+    if webhook is not None:
+        webhook.start()
     chores = asyncio.create_task(_sweep(app.state.store))
     try:
         yield
     finally:
         chores.cancel()
+        if webhook is not None:
+            await run_in_threadpool(webhook.stop)
         await run_in_threadpool(generator.stop)
 
 

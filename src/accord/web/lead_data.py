@@ -103,8 +103,7 @@ def progress(conn: Connection, found: Round) -> Progress:
     num_done = (
         _count(conn, sa.select(j.c.assignment_id).where(mine)) if chat else found.num_judgments
     )
-    limits = [n for n in (found.budget, None if chat else found.num_wanted) if n is not None]
-    wanted = min(limits) if limits else None
+    wanted = found.ends_at
     left = None if wanted is None else max(0, wanted - num_done)
     return Progress(
         done=num_done,

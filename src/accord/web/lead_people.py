@@ -28,6 +28,7 @@ from accord.web.lead_pages import (
     show,
 )
 from accord.web.sessions import require, require_form
+from accord.web.webhooks import Webhook
 
 router = APIRouter(prefix="/lead", include_in_schema=False)
 Member = Annotated[Account, Depends(require(*ROLES))]
@@ -243,8 +244,12 @@ def _safety(
         }
         for path in files
     ]
+    webhook: Webhook | None = request.app.state.webhook
+    standing = None if webhook is None else webhook.standing()
     known = {
         "checked": None,
+        "webhook": standing,
+        "webhook_sent": lead_view.moment(standing.sent_at) if standing and standing.sent_at else "",
         "backup_path": None,
         "backups": rows,
         "sqlite": store.path is not None,
