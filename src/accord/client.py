@@ -139,6 +139,10 @@ class Studio(Connection):
         """Ask the researchers about a task."""
         self.post(f"/assignments/{assignment}/question", {"key": key or new_key(), "text": text})
 
+    def my_questions(self, round_id: str) -> list[JSON]:
+        """What was asked in a round, the newest first, each with its ``answer`` or ""."""
+        return list(self.get(f"/rounds/{round_id}/questions")["questions"])
+
     def start_conversation(self, round_id: str) -> JSON:
         """Begin a conversation in a chat round; the answer names its ``conversation``."""
         found: JSON = self.post(f"/rounds/{round_id}/conversations", {"key": new_key()})
@@ -254,7 +258,7 @@ class LeadStudio(Studio):
         return list(self.get(f"/lead/rounds/{round_id}/questions"))
 
     def answer(self, question_id: str, text: str) -> None:
-        """Answer a rater's question; they see it beside the guideline."""
+        """Answer a rater's question; they see it in their workspace, under Ask."""
         self.post(f"/lead/questions/{question_id}", {"text": text})
 
     def export(self, round_id: str, dest: str | Path, shape: str = "accord") -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from accord.errors import DataError
 from accord.store import adjudicate, events, schema
@@ -14,7 +13,6 @@ from accord.store.columns import now
 from accord.store.database import Store, StoreError
 from accord.store.judgments import (
     UNDO_LAST,
-    ask,
     feedback_for,
     get_draft,
     recent,
@@ -202,7 +200,6 @@ def test_drafts_are_the_rater_s_own(store: Store) -> None:
     for act in (
         lambda: get_draft(store, other, task.id),
         lambda: save_draft(store, other, task.id, {}),
-        lambda: ask(store, other, task.id, "why?", "q"),
     ):
         with pytest.raises(DataError, match="no assignment"):
             act()
@@ -221,17 +218,6 @@ def test_recent_is_newest_first(sqlite_store: Store) -> None:
         task.id for task in tasks[:1:-1]
     ]
     assert recent(sqlite_store, rater(sqlite_store)) == []
-
-
-def test_a_question_is_asked_once(store: Store) -> None:
-    who, task = one_task(store)
-    first = ask(store, who, task.id, "Is B meant to be a joke?", "q")
-    assert ask(store, who, task.id, "Is B meant to be a joke?", "q") == first
-    with pytest.raises(DataError, match="your question"):
-        ask(store, who, task.id, " ", "q2")
-    with store.read() as conn:
-        rows = conn.execute(sa.select(schema.questions)).all()
-    assert [(row.id, row.item_id) for row in rows] == [(first, task.item_id)]
 
 
 def test_an_adjudicator_s_word_can_be_taken_back(sqlite_store: Store) -> None:

@@ -111,6 +111,8 @@ class Studio:
     calls: list[tuple[str, str]] = field(default_factory=list)
     events: list[tuple[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    answered: float | None = None
+    questions: list[dict[str, Any]] = field(default_factory=list)
     csp: list[str] = field(default_factory=list)
     talks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -276,6 +278,8 @@ def handle_round(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
     if what == "guideline":
         changed = "<p>Longer is <ins>not</ins> better.</p>" if studio.agreed else ""
         return {"version": studio.guideline, "html": GUIDELINE, "changed_html": changed}
+    if what == "questions":
+        return {"questions": studio.questions, "answered": studio.answered}
     if what == "conversations":
         name = f"talk-{len(studio.talks)}"
         studio.talks[name] = {"id": name, "round": round_, "turns": [], "said": [], "heard": []}
@@ -286,7 +290,8 @@ def handle_round(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
     skipped = {name for kind, name in studio.events if kind == "skip"}
     taken = set(body["have"]) | set(studio.judgments) | skipped
     free = [i for i in range(studio.size) if f"{round_}-{i:04}" not in taken]
-    return {"tasks": [studio.task(round_, i) for i in free[: body["n"]]]}
+    tasks = [studio.task(round_, i) for i in free[: body["n"]]]
+    return {"tasks": tasks, "answered": studio.answered}
 
 
 def handle_assignment(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:

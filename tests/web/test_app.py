@@ -45,6 +45,7 @@ TABLE: dict[str, set[str]] = {
     "POST /api/v1/assignments/{assignment_id}/skip": WORK,
     "PUT /api/v1/assignments/{assignment_id}/draft": WORK,
     "POST /api/v1/assignments/{assignment_id}/question": WORK,
+    "GET /api/v1/rounds/{round_id}/questions": WORK,
     "POST /api/v1/undo": WORK,
     "POST /api/v1/rounds/{round_id}/conversations": WORK,
     "GET /api/v1/rounds/{round_id}/conversation": WORK,

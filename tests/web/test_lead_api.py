@@ -129,6 +129,11 @@ def test_disagreements_and_questions(studio: Any, lead: Callable[[str], LeadStud
     judge.answer(asked["id"], "If it helps.")
     (asked,) = judge.questions(found.id)
     assert asked["answer"] == "If it helps."
+    (mine,) = rater.my_questions(found.id)
+    assert (mine["assignment"], mine["text"]) == (task.assignment, "Is a joke an answer?")
+    assert mine["answer"] == "If it helps." and mine["about"] == task.prompt[-1].text
+    assert not any(person.id in str(mine) for person in studio.people.values())
+    assert lead("researcher").my_questions(found.id) == []  # each sees their own
 
 
 def test_rankings_are_decided_by_ranks(studio: Any, lead: Callable[[str], LeadStudio]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from accord.artifacts import read
-from accord.store import accounts, adjudicate, assign, judgments, rounds
+from accord.store import accounts, adjudicate, assign, judgments, questions, rounds
 from accord.store.columns import new_id
 from accord.store.records import Round
 from accord.store.settings import RoundSettings
@@ -276,7 +276,7 @@ def test_questions_are_answered(studio: Any) -> None:
     rater = studio.people["rater"].id
     task = assign.next_assignment(studio.store, rater, found.id)
     assert task is not None
-    asked = judgments.ask(studio.store, rater, task.id, "<b>What</b> counts?", new_id())
+    asked = questions.ask(studio.store, rater, task.id, "<b>What</b> counts?", new_id())
     client = studio.client("owner")
     page = client.get(f"/lead/rounds/{found.id}/questions").text
     assert "&lt;b&gt;What&lt;/b&gt; counts?" in page

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from accord.config.webhooks import WebhookConfig
 from accord.errors import ConfigError
-from accord.store import adjudicate, assign, events, judgments, rounds
+from accord.store import adjudicate, assign, events, judgments, questions, rounds
 from accord.store.freeze import freeze_round
 from accord.store.items import add_items
 from accord.web import webhooks
@@ -101,7 +101,7 @@ def test_a_round_is_told_from_its_opening_to_its_labels(
     judge(studio, found, 1)
     rater = studio.people["rater"].id
     task = assign.next_assignment(studio.store, rater, found.id)
-    question = judgments.ask(studio.store, rater, task.id, "A secret question?", "q")
+    question = questions.ask(studio.store, rater, task.id, "A secret question?", "q")
     judge(studio, found, 1)
     item = rounds.list_items(studio.store, found.id)[0].id
     adjudicate.flag(studio.store, item, "a secret reason", "system")

@@ -619,6 +619,76 @@ def test_skipping_takes_a_reason_and_a_question_goes_to_the_researchers(
     assert studio.judgments == {}
 
 
+def test_an_answer_to_a_question_is_told_and_kept_beside_the_question(
+    visit: Callable[..., Page], studio: Any
+) -> None:
+    studio.questions = [
+        {"assignment": "pairs-0009", "about": "An older one", "text": "Rude?", "answer": ""},
+        {
+            "assignment": "pairs-0001",
+            "about": "How?",
+            "text": "1 < 2?",
+            "answer": "<b>Yes</b>\nit is.",
+        },
+    ]
+    page = visit("pairs")
+    ready(page, 0)
+    ask = page.locator('[data-action="question"]')
+    expect(ask).not_to_contain_text("answered")
+    studio.answered = 1000.5
+    press(page, "1")
+    ready(page, 1)
+    expect(ask).to_contain_text("answered")
+    expect(page.locator('[aria-live="polite"]').last).to_contain_text("have answered a question")
+    press(page, "q")
+    expect(page.locator(".thread article")).to_have_count(2)
+    first, second = page.locator(".thread article").nth(0), page.locator(".thread article").nth(1)
+    expect(first).to_contain_text("About this task")
+    expect(first.locator(".answer")).to_have_text("<b>Yes</b>\nit is.")
+    expect(second).to_contain_text("About “An older one”")
+    expect(second).to_contain_text("Not answered yet.")
+    assert page.evaluate("document.activeElement.id") == "question-text"
+    press(page, "Escape")
+    expect(ask).not_to_contain_text("answered")
+    page.reload()  # what was read is not told again
+    ready(page, 1)
+    expect(ask).not_to_contain_text("answered")
+    studio.answered = 2000.5
+    press(page, "1")
+    ready(page, 2)
+    expect(ask).to_contain_text("answered")
+
+
+def test_an_answer_that_comes_after_the_last_task_can_be_read(
+    visit: Callable[..., Page], studio: Any
+) -> None:
+    studio.size, studio.answered = 1, 1000.5
+    studio.questions = [{"assignment": "x", "about": "It", "text": "Why?", "answer": "So."}]
+    page = visit("pairs")
+    judge(page, 0, 1)
+    page.get_by_role("button", name="Read it").click()
+    expect(page.locator(".thread .answer")).to_have_text("So.")
+    expect(page.locator("#question-text")).to_have_count(0)
+    press(page, "Escape")
+    expect(page.get_by_role("button", name="Read it")).to_have_count(0)
+
+
+def test_without_a_network_a_question_can_be_asked_all_the_same(
+    visit: Callable[..., Page], studio: Any
+) -> None:
+    page = visit("pairs")
+    ready(page, 0)
+    studio.down = True
+    press(page, "q")
+    page.keyboard.type("Which way?")
+    press(page, "Control+Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+    studio.down = False
+    online(page)
+    saved(page)
+    assert studio.events == [("question", "Which way?")]
+
+
 def test_practice_tasks_tell_what_the_researchers_chose(
     visit: Callable[..., Page], studio: Any
 ) -> None:

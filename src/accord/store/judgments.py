@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from accord.errors import DataError
 from accord.store import adjudicate, events
-from accord.store.columns import new_id, now
+from accord.store.columns import now
 from accord.store.database import Store, StoreError
 from accord.store.events import Event
 from accord.store.records import Round, require_unfrozen, round_row
@@ -24,7 +24,6 @@ from accord.store.schema import (
     drafts,
     items,
     judgments,
-    questions,
     round_raters,
     rounds,
 )
@@ -239,32 +238,6 @@ def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
         return None
     right = is_right(row.answer, judgment.outcome)
     return {"right": right, "why": str(row.answer.get("why", ""))}
-
-
-def ask(store: Store, rater: str, assignment_id: str, text: str, key: str) -> str:
-    """Ask the researchers about a task; returns the question's id.
-
-    Raises:
-        DataError: the assignment is not this rater's, or nothing was asked.
-        StoreError: the key was used for something else.
-    """
-    if not text.strip():
-        raise DataError("write your question first")
-
-    def write(conn: Connection) -> str:
-        row = own_row(conn, assignment_id, rater)
-        name = new_id()
-        content = {"round": row.round_id, "assignment": row.id, "question": name}
-        project = round_row(conn, row.round_id).project_id
-        event = events.append(conn, project, "question", rater, content, key=key)
-        if not event.new:
-            require_same(event, "question", row.id)
-        else:
-            values = {"round_id": row.round_id, "item_id": row.item_id, "assignment_id": row.id}
-            conn.execute(questions.insert().values(id=name, rater_id=rater, text=text, **values))
-        return str(event.body["question"])
-
-    return store.write(write)
 
 
 def _again(conn: Connection, event: Event, row: sa.Row[Any]) -> Judgment:

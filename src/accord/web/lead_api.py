@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from accord.store import accounts, adjudicate, backup, events, rounds
+from accord.store import questions as asked
 from accord.store.accounts import Account
 from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
@@ -237,13 +238,13 @@ def decide(account: Decider, store: Db, adjudication_id: str, body: Decision) ->
 def questions(account: Reader, store: Db, round_id: str) -> list[Json]:
     """What raters asked: unanswered ones first, then the newest."""
     rounds.get_round(store, round_id)
-    return [asdict(question) for question in lead_ops.questions(store, round_id)]
+    return [asdict(question) for question in asked.of_round(store, round_id)]
 
 
 @router.post("/questions/{question_id}")
 def answer(account: Decider, store: Db, question_id: str, body: Words) -> Json:
     """Answer a rater's question."""
-    return {"round": lead_ops.answer_question(store, question_id, body.text, account.id)}
+    return {"round": asked.answer(store, question_id, body.text, account.id)}
 
 
 @router.get("/rounds/{round_id}/export")

@@ -16,14 +16,13 @@ from accord import data
 from accord.artifacts import Artifact, read
 from accord.data.export import Shape
 from accord.errors import AccordError, DataError
-from accord.store import accounts, adjudicate, events, rounds, schema
+from accord.store import accounts, adjudicate, rounds, schema
 from accord.store.accounts import Account
-from accord.store.columns import now
 from accord.store.database import Store, StoreError
 from accord.store.freeze import Weights, freeze_round
 from accord.store.intake import read_items
 from accord.store.labels import Aggregate
-from accord.store.records import AddReport, ItemRole, Project, Round, missing, round_row
+from accord.store.records import AddReport, ItemRole, Project, Round, missing
 from accord.types import Comparison, Demonstration, Ranking
 from accord.web.security import WebSettings
 from accord.web.sessions import LEADS
@@ -40,19 +39,6 @@ class GuidelineVersion:
     text: str
     by: str
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a rater asked about a task, and the answer, if it has one."""
-
-    id: str
-    rater: str
-    item_id: str | None
-    text: str
-    at: float
-    answer: str
-    answered_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,42 +182,6 @@ def _outcome(found: Round, num: int, outcome: Mapping[str, Any]) -> dict[str, An
         f"an outcome here is best with an index below {num}, or one of "
         + ", ".join(name for name, known in allowed.items() if known)
     )
-
-
-def questions(store: Store, round_id: str) -> list[Question]:
-    """What raters asked in a round: unanswered ones first, then the newest."""
-    q = schema.questions
-    query = (
-        sa.select(q.c.id, q.c.rater_id, q.c.item_id, q.c.text, q.c.at, q.c.answer, q.c.answered_by)
-        .where(q.c.round_id == round_id)
-        .order_by(q.c.answered_at.is_not(None), q.c.at.desc())
-    )
-    with store.read() as conn:
-        return [Question(*row) for row in conn.execute(query)]
-
-
-def answer_question(store: Store, question_id: str, text: str, actor: str) -> str:
-    """Answer a rater's question; returns the round it belongs to.
-
-    Raises:
-        DataError: no such question, or no words.
-    """
-    if not text.strip():
-        raise DataError("an answer needs some words")
-    q = schema.questions
-
-    def write(conn: sa.Connection) -> str:
-        round_id = conn.scalar(sa.select(q.c.round_id).where(q.c.id == question_id))
-        if round_id is None:
-            raise missing("question", question_id)
-        values = {"answer": text[:4000], "answered_by": actor, "answered_at": now()}
-        conn.execute(q.update().where(q.c.id == question_id).values(values))
-        project = round_row(conn, round_id).project_id
-        body = {"question": question_id, "text": text[:4000]}
-        events.append(conn, project, "question_answered", actor, body)
-        return str(round_id)
-
-    return store.write(write)
 
 
 def snapshots(store: Store, round_id: str) -> list[Snapshot]:

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.errors import DataError
 from accord.store import adjudicate, rounds
+from accord.store import questions as asked
 from accord.store.accounts import Account
 from accord.store.database import Store
 from accord.store.records import ItemRole, Round
@@ -65,7 +66,7 @@ def show(
 
 def counts(store: Store, found: Round) -> dict[str, int]:
     """What waits behind the tabs of a round."""
-    unanswered = [q for q in lead_ops.questions(store, found.id) if not q.answer]
+    unanswered = [q for q in asked.of_round(store, found.id) if not q.answer]
     return {
         "adjudication": len(adjudicate.queue(store, found.id)),
         "questions": len(unanswered),
@@ -289,7 +290,7 @@ def questions_page(request: Request, account: Reader, store: Db, round_id: str) 
     found = rounds.get_round(store, round_id)
     known = lead_ops.names(store, account)
     rows = []
-    for question in lead_ops.questions(store, round_id):
+    for question in asked.of_round(store, round_id):
         item = rounds.get_item(store, question.item_id) if question.item_id else None
         rows.append(
             {
@@ -310,7 +311,7 @@ def questions_page(request: Request, account: Reader, store: Db, round_id: str) 
 @router.post("/questions/{question_id}")
 def answer(account: DeciderForm, store: Db, question_id: str, text: Text) -> Response:
     """Answer a question."""
-    round_id = lead_ops.answer_question(store, question_id, text, account.id)
+    round_id = asked.answer(store, question_id, text, account.id)
     return see(f"/lead/rounds/{round_id}/questions?done=saved")
 
 

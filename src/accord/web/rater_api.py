@@ -6,6 +6,7 @@ leaving something out of what the store has. Nothing is decided here; the store 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from accord.store import accounts, assign, judgments, rounds
+from accord.store import accounts, assign, judgments, questions, rounds
 from accord.store.accounts import Account
 from accord.store.columns import now
 from accord.store.database import Store
@@ -164,14 +165,18 @@ def acknowledge(
 
 
 @router.post("/rounds/{round_id}/next")
-def next_tasks(
-    round_id: Id, account: Worker, store: Stored, wish: NextRequest
-) -> dict[str, list[dict[str, Any]]]:
-    """Tasks to work on, several at once so that the next is there before it is needed."""
+def next_tasks(round_id: Id, account: Worker, store: Stored, wish: NextRequest) -> dict[str, Any]:
+    """Tasks to work on, several at once so that the next is there before it is needed.
+
+    With them, when the newest answer to the rater's questions was given.
+    """
     found = open_round(store, round_id)
     served = assign.prefetch(store, account.id, wish.n, round_id, exclude=wish.have)
     left = assign.standing(store, account.id, round_id).left if served else 0
-    return {"tasks": [task_json(found, assignment, left) for assignment in served]}
+    return {
+        "tasks": [task_json(found, assignment, left) for assignment in served],
+        "answered": questions.answered_at(store, account.id, round_id),
+    }
 
 
 @router.post("/assignments/{assignment_id}/judgment")
@@ -209,8 +214,18 @@ def put_draft(
 @router.post("/assignments/{assignment_id}/question")
 def ask(assignment_id: Id, account: Worker, store: Stored, wish: QuestionRequest) -> dict[str, Any]:
     """Ask the researchers about a task."""
-    name = judgments.ask(store, account.id, assignment_id, wish.text, wish.key)
+    name = questions.ask(store, account.id, assignment_id, wish.text, wish.key)
     return {"saved": True, "question": name}
+
+
+@router.get("/rounds/{round_id}/questions")
+def my_questions(round_id: Id, account: Worker, store: Stored) -> dict[str, Any]:
+    """What the rater asked in a round, with the answers; who answered is not told."""
+    found = open_round(store, round_id)
+    return {
+        "questions": [asdict(row) for row in questions.of_rater(store, account.id, found.id)],
+        "answered": questions.answered_at(store, account.id, found.id),
+    }
 
 
 @router.post("/undo")

@@ -23,7 +23,8 @@ const START_AGAIN_MS = 3_000;
 
 export class Workspace extends Part {
   static properties = { round: {}, view: { state: true }, said: { state: true },
-    panel: { state: true }, dialog: { state: true }, guideline: { state: true } };
+    panel: { state: true }, dialog: { state: true }, guideline: { state: true },
+    answered: { state: true } };
 
   constructor() {
     super();
@@ -32,6 +33,7 @@ export class Workspace extends Part {
     this.panel = false;
     this.dialog = null;
     this.feedback = [];
+    this.answered = false; // the researchers said something that was not read yet
     this.shown = null;
     this.onKey = this.onKey.bind(this);
   }
@@ -81,6 +83,7 @@ export class Workspace extends Part {
     }
     this.desk = new Desk(this.api, this.local, this.outbox, this.round);
     this.desk.addEventListener('change', () => { this.painted = this.present(); });
+    this.desk.addEventListener('change', () => void this.noticeAnswer());
     this.desk.addEventListener('draft-saved', (event) => this.onDraftSaved(event.detail));
     await this.desk.load();
     await this.present();
@@ -171,6 +174,27 @@ export class Workspace extends Part {
   async ask(text) {
     await this.desk.ask(text);
     this.say('Your question is on its way.');
+  }
+
+  /** An answer that came since this browser last showed them is told, and marked until it is read. */
+  async noticeAnswer() {
+    const newest = this.desk.answered;
+    if (!newest || newest === this.noticed) return;
+    this.noticed = newest;
+    const read = await this.local.one('meta', `answers-${this.round}`);
+    if (newest <= (read?.at ?? 0)) return;
+    this.answered = true;
+    this.say('The researchers have answered a question of yours. Open Ask to read it.');
+  }
+
+  async readAnswers() {
+    const found = await this.api.send('GET', `/rounds/${this.round}/questions`);
+    this.answered = false;
+    if (found.answered) {
+      await this.outbox.write([['meta', 'put',
+        { id: `answers-${this.round}`, at: found.answered }]]);
+    }
+    return found.questions;
   }
 
   async toggleGuideline() {
@@ -370,6 +394,8 @@ export class Workspace extends Part {
           Your answers are safe on this computer.`
         : 'There is nothing more for you in this round at the moment. Thank you for your care.'}</p>
       ${waiting ? html`<p>${savedText(this.outbox)}</p>` : nothing}
+      ${this.answered ? html`<p class="notice">The researchers have answered a question of yours.
+        <button type="button" class="button small" @click=${() => { this.dialog = { name: 'question' }; }}>Read it</button></p>` : nothing}
       <p class="row"><button type="button" class="button primary"
         @click=${() => this.desk.fill()}>Look again</button>
         ${this.desk.history.length ? html`<button type="button" class="button"
@@ -396,8 +422,8 @@ export class Workspace extends Part {
     switch (this.dialog?.name) {
       case 'skip': return html`<accord-skip @shut=${shut}
         @skip=${(e) => this.skip(e.detail)}></accord-skip>`;
-      case 'question': return html`<accord-question @shut=${shut}
-        @ask=${(e) => this.ask(e.detail)}></accord-question>`;
+      case 'question': return html`<accord-question .earlier=${() => this.readAnswers()}
+        .task=${this.shown?.assignment} @shut=${shut} @ask=${(e) => this.ask(e.detail)}></accord-question>`;
       case 'help': return html`<accord-help .keys=${this.keys} @shut=${shut}
         @keys=${() => this.keepKeys()}></accord-help>`;
       case 'saved': return html`<accord-saved .outbox=${this.outbox} .keeps=${this.local.keeps}

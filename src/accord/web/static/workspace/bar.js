@@ -53,6 +53,6 @@ export function tools(host) {
     <p class="said" aria-hidden="true">${host.said}</p>
     ${button('undo', 'Undo', () => host.undo(), !host.desk?.history.length)}
     ${button('skip', 'Skip', () => host.open('skip'))}
-    ${button('question', 'Ask', () => host.open('question'))}
+    ${button('question', host.answered ? html`Ask <b class="answered">answered</b>` : 'Ask', () => host.open('question'))}
   </div>`;
 }

@@ -63,22 +63,43 @@ export class SkipDialog extends Dialog {
 }
 customElements.define('accord-skip', SkipDialog);
 
+/** What was asked before, with the answers, and a place to ask about the task in hand. */
 export class QuestionDialog extends Dialog {
-  static properties = { empty: { state: true } };
+  static properties = { earlier: {}, task: {}, empty: { state: true }, asked: { state: true } };
 
   render() {
-    return this.frame('Ask the researchers', html`
-      <label for="question-text">Your question about this task</label>
+    return this.frame('Ask the researchers', html`${this.thread()}
+      ${this.task ? html`<label for="question-text">Your question about this task</label>
       <textarea id="question-text" rows="4" maxlength="4000" @keydown=${this.send}></textarea>
       <p class="${this.empty ? 'wanted' : 'help'}">${this.empty ? 'Write your question first.'
-        : 'They see the task with it. You can go on; the question does not hold you up.'}</p>
+        : 'They see the task with it. You can go on; the answer will be shown here.'}</p>
       <p class="row"><button type="button" class="button primary" @click=${this.ask}>Send question
-        <kbd aria-hidden="true">Ctrl + Enter</kbd></button></p>`);
+        <kbd aria-hidden="true">Ctrl + Enter</kbd></button></p>` : nothing}`);
   }
 
   firstUpdated() {
     super.firstUpdated();
-    this.querySelector('textarea').focus();
+    this.querySelector('textarea')?.focus();
+  }
+
+  async connectedCallback() {
+    super.connectedCallback();
+    this.asked = [];
+    try {
+      this.asked = await this.earlier();
+    } catch { /* no network: what was asked shows another time, and asking works all the same */ }
+  }
+
+  thread() {
+    if (!this.asked.length) return nothing;
+    const mine = (row) => row.assignment === this.task;
+    const rows = [...this.asked.filter(mine), ...this.asked.filter((row) => !mine(row))];
+    return html`<section class="thread" aria-label="What you asked before" tabindex="0">
+      ${rows.map((row) => html`<article>
+        <p class="muted">${mine(row) ? 'About this task' : `About “${row.about}”`}</p>
+        <p class="asked">${row.text}</p>
+        <p class="${row.answer ? 'answer' : 'muted'}">${row.answer || 'Not answered yet.'}</p>
+        </article>`)}</section>`;
   }
 
   send(event) {
