@@ -69,6 +69,42 @@ def test_an_error_undoes_its_own_changes_alone(store: Store) -> None:
     assert names(store) == ["a", "b"]
 
 
+def test_those_that_fail_are_told_apart_from_those_that_wait_with_them(store: Store) -> None:
+    """First, last and two in a row: each fails alone, and the order of the others stays."""
+    gate, order = threading.Event(), list("xbxxdx")
+
+    def job(name: str, at: int) -> object:
+        def write(conn: Connection) -> int:
+            insert(conn, f"{name}{at}")
+            if name == "x":
+                raise LookupError(at)
+            return len(conn.execute(sa.select(schema.projects.c.id)).all())
+
+        return write
+
+    first = store.enqueue(lambda conn: gate.wait())
+    jobs = [store.enqueue(job(name, at)) for at, name in enumerate(order)]  # type: ignore[arg-type]
+    gate.set()
+    assert first.result()
+    failed = [job.exception() for job in jobs]
+    assert [error and error.args for error in failed] == [(0,), None, (2,), (3,), None, (5,)]
+    assert (jobs[1].result(), jobs[4].result()) == (1, 2)
+    assert names(store) == ["b1", "d4"]
+
+
+def test_what_was_given_up_before_it_began_is_not_written(store: Store) -> None:
+    gate = threading.Event()
+    first = store.enqueue(lambda conn: gate.wait(10))
+    while not first.running():
+        pass
+    given_up = store.enqueue(lambda conn: insert(conn, "given up"))
+    assert given_up.cancel()
+    assert not first.cancel()  # what has begun is finished
+    gate.set()
+    add("after", store)
+    assert names(store) == ["after"]
+
+
 def test_a_refused_statement_undoes_its_own_changes_alone(store: Store) -> None:
     add("a", store)
 

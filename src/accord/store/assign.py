@@ -84,6 +84,10 @@ _LAPSED = sa.select(assignments.c.id, assignments.c.item_id, assignments.c.reaso
     assignments.c.state == "open",
     assignments.c.lease_expires < sa.bindparam("moment"),
 )
+_SHEET = sa.select(round_raters.c.num_done, round_raters.c.state).where(
+    round_raters.c.round_id == sa.bindparam("round"),
+    round_raters.c.rater_id == sa.bindparam("rater"),
+)
 _ORDINARY = sa.select(sa.func.count()).where(
     assignments.c.round_id == sa.bindparam("round"),
     assignments.c.rater_id == sa.bindparam("rater"),
@@ -138,7 +142,7 @@ def prefetch(
         served: list[Assignment] = []
         for found in _rounds(conn, round_id):
             if len(served) < n:
-                served += _serve(conn, found, rater, n - len(served), exclude)
+                served += serve_in(conn, found, rater, n - len(served), exclude)
         return served
 
     return store.write(write)
@@ -190,18 +194,22 @@ def standing(store: Store, rater: str, round_id: str) -> Standing:
         DataError: there is no such round.
     """
     with store.read() as conn:
-        found = round_row(conn, round_id)
-        where = sa.and_(round_raters.c.round_id == round_id, round_raters.c.rater_id == rater)
-        row = conn.execute(sa.select(round_raters).where(where)).one_or_none()
-        ordinary = conn.scalar(_ORDINARY, {"round": round_id, "rater": rater}) or 0
-    state = row.state if row else {}
-    done = row.num_done if row else 0
-    results = state.get("results", [])
+        return standing_in(conn, round_row(conn, round_id), rater)
+
+
+def standing_in(conn: Connection, found: Round, rater: str) -> Standing:
+    """As :func:`standing`, within a transaction of the caller."""
+    here = {"round": found.id, "rater": rater}
+    row = conn.execute(_SHEET, here).one_or_none()
+    done, results = (row.num_done, row.state.get("results", [])) if row else (0, [])
+    left = found.num_left
+    if left > found.num_items - done:  # otherwise the count, which takes a while, says nothing
+        left = min(left, max(0, found.num_items - (conn.scalar(_ORDINARY, here) or 0)))
     wanted = found.settings.training_items
     trained = pick.trained(found.settings, results)
     return Standing(
         done=done,
-        left=min(found.num_left, max(0, found.num_items - ordinary)),
+        left=left,
         trained=trained,
         training_left=0 if trained else max(1, wanted - len(results)),
     )
@@ -216,9 +224,14 @@ def _rounds(conn: Connection, round_id: str | None) -> list[Round]:
     return found
 
 
-def _serve(
-    conn: Connection, found: Round, rater: str, n: int, exclude: Collection[str]
+def serve_in(
+    conn: Connection, found: Round, rater: str, n: int, exclude: Collection[str] = ()
 ) -> list[Assignment]:
+    """As :func:`prefetch` from one open round that is no chat, within a transaction of the caller.
+
+    Raises:
+        DataError: there is no such account.
+    """
     desk = _desk(conn, found, rater)
     _sweep(conn, found.id, desk.now)
     rows = _held(conn, found.id, rater)

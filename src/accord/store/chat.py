@@ -129,7 +129,7 @@ def choose(store: Store, rater: str, turn: str, body: Mapping[str, Any], key: st
         found = turn_within(conn, rater, turn)
         if found.assignment_id is None:
             raise StoreError("these answers are not complete yet; choose when both are there")
-        judgment = judgments.submit_in(conn, rater, found.assignment_id, body, key)
+        judgment = judgments.submit_in(conn, own_row(conn, found.assignment_id, rater), body, key)
         if judgment.new:
             _go_on(conn, found, round_row(conn, judgment.round_id), judgment.outcome)
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -41,17 +41,16 @@ SQLITE_PRAGMAS = {
     "busy_timeout": "5000",
 }
 MAX_BATCH = 64
-READERS, MORE_READERS = 8, 32
+READERS, MAX_READERS = 8, 40
 WRITER_LOCK = 0x61636372  # any number that nobody else uses as an advisory lock
 
 
-class _Outcome(Generic[T]):
-    """What a call came to; as a context manager it keeps whatever the call raises."""
+class _Caught:
+    """A context manager that keeps whatever is raised within."""
 
-    value: T
     error: BaseException | None = None
 
-    def __enter__(self) -> _Outcome[T]:
+    def __enter__(self) -> _Caught:
         return self
 
     def __exit__(
@@ -68,12 +67,6 @@ class _Outcome(Generic[T]):
 class _Job:
     fn: Callable[[Connection], Any]
     done: Future[Any] = field(default_factory=Future)
-
-    def settle(self, outcome: _Outcome[Any]) -> None:
-        if outcome.error is None:
-            self.done.set_result(outcome.value)
-        else:
-            self.done.set_exception(outcome.error)
 
 
 class Store:
@@ -119,10 +112,10 @@ class Store:
     def write(self, fn: Callable[[Connection], T]) -> T:
         """Run ``fn`` in the writing thread and return its result once it is committed and synced.
 
-        ``fn`` gets a savepoint of its own: when it raises, its changes alone are undone and the
-        error comes out here. It must touch nothing but the connection, because it runs a second
-        time when the batch it shared fails; it must return rows, not a cursor, and it must not
-        swallow the database's errors.
+        When ``fn`` raises, its changes alone are undone and the error comes out here. It must touch
+        nothing but the connection, because it runs a second time when another function in the
+        transaction they shared raises; it must return rows, not a cursor, and it must not swallow
+        the database's errors.
 
         Raises:
             StoreError: the database refuses (disk full, read-only, damaged); nothing was kept.
@@ -178,45 +171,41 @@ class Store:
             while len(jobs) < MAX_BATCH and not self._jobs.empty():
                 jobs.append(self._jobs.get())
             last = None in jobs
-            batch = [job for job in jobs if job is not None]
+            # From here on a job cannot be cancelled; what was given up before is not begun.
+            batch = [job for job in jobs if job and job.done.set_running_or_notify_cancel()]
             if batch:
                 self._commit(batch)
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        """Run jobs in one transaction; where the database gives up, one by one."""
-        whole: _Outcome[list[_Outcome[Any]]] = _Outcome()
-        with whole, self._writer.begin() as connection:
-            whole.value = [_attempt(connection, job) for job in jobs]
-        if whole.error is None:
-            for job, outcome in zip(jobs, whole.value, strict=True):
-                job.settle(outcome)
+        """Run jobs in one transaction; where one raises, it alone and the others again.
+
+        There are no savepoints: almost no job raises, and two statements more for each job would be
+        a tenth of what a judgment costs.
+        """
+        values: list[Any] = []
+        caught = _Caught()
+        with caught, self._writer.begin() as connection:
+            for job in jobs:
+                values.append(job.fn(connection))
+        error, bad = caught.error, len(values)
+        if error is None:
+            for job, value in zip(jobs, values, strict=True):
+                job.done.set_result(value)
             return
-        self._writer.dispose()  # after a failed sync or a lost server, start from a new connection
-        if len(jobs) > 1:
+        if isinstance(error, sa.exc.DBAPIError) and not is_refusal(error):
+            self._writer.dispose()  # after a failed sync or a lost server, from a new connection
+            failed = store_error(error, self.url, writing=True)
+            failed.__cause__ = error
+            error = failed
+        if len(jobs) == 1:
+            jobs[0].done.set_exception(error)
+        elif bad == len(jobs):  # the commit itself failed
             for job in jobs:
                 self._commit([job])
-            return
-        failed: _Outcome[Any] = _Outcome()
-        failed.error = whole.error
-        if isinstance(whole.error, sa.exc.DBAPIError):
-            failed.error = store_error(whole.error, self.url, writing=True)
-            failed.error.__cause__ = whole.error
-        jobs[0].settle(failed)
-
-
-def _attempt(connection: Connection, job: _Job) -> _Outcome[Any]:
-    """Run one job in a savepoint; an error of the database itself ends the whole transaction."""
-    outcome: _Outcome[Any] = _Outcome()
-    savepoint = connection.begin_nested()
-    with outcome:
-        outcome.value = job.fn(connection)
-    if outcome.error is None:
-        savepoint.commit()
-    elif isinstance(outcome.error, sa.exc.DBAPIError) and not is_refusal(outcome.error):
-        raise outcome.error
-    else:
-        savepoint.rollback()
-    return outcome
+        else:
+            for part in (jobs[:bad], jobs[bad : bad + 1], jobs[bad + 1 :]):
+                if part:
+                    self._commit(part)
 
 
 def open_store(url: str | Path, *, create: bool = True) -> Store:
@@ -275,14 +264,14 @@ def _parse(url: str | Path) -> sa.URL:
 
 
 def _reader(url: sa.URL) -> Engine:
-    pool = {"pool_size": READERS, "max_overflow": MORE_READERS}
-    if is_sqlite(url):
-        return _sqlite(url, begin="BEGIN", pragmas={"query_only": "ON"}, **pool)
+    if is_sqlite(url):  # connections are kept: to open one costs more than a rater's request
+        return _sqlite(url, begin="BEGIN", pragmas={"query_only": "ON"}, pool_size=MAX_READERS)
     return sa.create_engine(
         url,
         pool_pre_ping=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
-        **pool,
+        pool_size=READERS,
+        max_overflow=MAX_READERS - READERS,
     )
 
 

@@ -36,7 +36,7 @@ from accord.store.rounds import (
 )
 from accord.store.settings import RoundSettings
 from accord.store.task import SLOTS, Task, TaskSchema
-from accord.store.work import hand_out, take
+from accord.store.work import hand_out, own_row, take
 from accord.types import Completion, Message, Prompt, Ranking
 
 OPEN_ASSISTANT = "Demo: OpenAssistant rankings"
@@ -228,4 +228,4 @@ def _vote_within(conn: Connection, round_id: str, ballots: Sequence[Ballot]) -> 
             body = {"ranks": [ranks[index] for index in order]}
         elif "best" in outcome:
             body = {"outcome": SLOTS[order.index(outcome["best"])]}
-        submit_in(conn, rater, task["id"], body, new_id())
+        submit_in(conn, own_row(conn, task["id"], rater), body, new_id())

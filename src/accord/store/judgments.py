@@ -71,6 +71,20 @@ _MINE = (
     )
     .values(num_done=round_raters.c.num_done + _step)
 )
+_ANSWER = sa.select(items.c.answer).where(items.c.id == sa.bindparam("item"))
+_LAST = (
+    sa.select(assignments)
+    .join(rounds, rounds.c.id == assignments.c.round_id)
+    .where(
+        assignments.c.rater_id == sa.bindparam("rater"),
+        assignments.c.finished_at.is_not(None),
+        assignments.c.reason != "training",
+        rounds.c.task != "chat",
+    )
+    .order_by(assignments.c.finished_at.desc(), assignments.c.id)
+    .limit(UNDO_LAST)
+)
+_STATES = _LAST.with_only_columns(assignments.c.state)
 
 
 def submit(
@@ -91,14 +105,12 @@ def submit(
             asks for, or a training answer would be changed.
         StoreError: the round is frozen, or the key was used for something else.
     """
-    return store.write(lambda conn: submit_in(conn, rater, assignment_id, body, key))
+    return store.write(lambda conn: submit_in(conn, own_row(conn, assignment_id, rater), body, key))
 
 
-def submit_in(
-    conn: Connection, rater: str, assignment_id: str, body: Mapping[str, Any], key: str
-) -> Judgment:
-    """As :func:`submit`, within a transaction of the caller."""
-    row = own_row(conn, assignment_id, rater)
+def submit_in(conn: Connection, row: sa.Row[Any], body: Mapping[str, Any], key: str) -> Judgment:
+    """As :func:`submit`, within a transaction of the caller; ``row`` is ``own_row``'s."""
+    rater = row.rater_id
     found = round_row(conn, row.round_id)
     parsed = parse_body(found.task, found.schema, len(row.permutation), body)
     said = parsed.model_dump(mode="json")
@@ -184,7 +196,12 @@ def undo(store: Store, rater: str, key: str, assignment_id: str | None = None) -
 def undo_left(store: Store, rater: str) -> int:
     """How many tasks the rater can take back, one after the other."""
     with store.read() as conn:
-        return sum(row.state in ("done", "skipped") for row in _last(conn, rater))
+        return undo_left_in(conn, rater)
+
+
+def undo_left_in(conn: Connection, rater: str) -> int:
+    """As :func:`undo_left`, within a transaction of the caller."""
+    return sum(state in ("done", "skipped") for state in conn.scalars(_STATES, {"rater": rater}))
 
 
 def save_draft(store: Store, rater: str, assignment_id: str, body: Mapping[str, Any]) -> None:
@@ -227,17 +244,17 @@ def recent(store: Store, rater: str, n: int = UNDO_LAST) -> list[Judgment]:
 
 def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
     """After a training item: whether it was ``right`` and ``why``; None after any other."""
-    query = (
-        sa.select(items.c.answer, assignments.c.permutation)
-        .join(items, items.c.id == assignments.c.item_id)
-        .where(assignments.c.id == judgment.assignment_id, assignments.c.reason == "training")
-    )
     with store.read() as conn:
-        row = conn.execute(query).one_or_none()
-    if row is None:
+        row = own_row(conn, judgment.assignment_id, judgment.rater_id)
+        return feedback_in(conn, row, judgment)
+
+
+def feedback_in(conn: Connection, row: sa.Row[Any], judgment: Judgment) -> dict[str, Any] | None:
+    """As :func:`feedback_for`, within a transaction of the caller; ``row`` is ``own_row``'s."""
+    if row.reason != "training":
         return None
-    right = is_right(row.answer, judgment.outcome)
-    return {"right": right, "why": str(row.answer.get("why", ""))}
+    answer = conn.execute(_ANSWER, {"item": row.item_id}).scalar_one()
+    return {"right": is_right(answer, judgment.outcome), "why": str(answer.get("why", ""))}
 
 
 def _again(conn: Connection, event: Event, row: sa.Row[Any]) -> Judgment:
@@ -308,8 +325,7 @@ def _count(conn: Connection, found: Round, row: sa.Row[Any], step: int) -> None:
 
 
 def _train(conn: Connection, row: sa.Row[Any], outcome: dict[str, Any]) -> None:
-    query = sa.select(items.c.answer).where(items.c.id == row.item_id)
-    answer: dict[str, Any] = conn.execute(query).scalar_one()
+    answer: dict[str, Any] = conn.execute(_ANSWER, {"item": row.item_id}).scalar_one()
     right = int(is_right(answer, outcome))
     mine = sa.and_(round_raters.c.round_id == row.round_id, round_raters.c.rater_id == row.rater_id)
     state = dict(conn.execute(sa.select(round_raters.c.state).where(mine)).scalar_one())
@@ -324,19 +340,7 @@ def _train(conn: Connection, row: sa.Row[Any], outcome: dict[str, Any]) -> None:
 
 def _last(conn: Connection, rater: str) -> list[sa.Row[Any]]:
     """The rater's last tasks that can be taken back or were, newest first."""
-    query = (
-        sa.select(assignments)
-        .join(rounds, rounds.c.id == assignments.c.round_id)
-        .where(
-            assignments.c.rater_id == rater,
-            assignments.c.finished_at.is_not(None),
-            assignments.c.reason != "training",
-            rounds.c.task != "chat",
-        )
-        .order_by(assignments.c.finished_at.desc(), assignments.c.id)
-        .limit(UNDO_LAST)
-    )
-    return list(conn.execute(query).all())
+    return list(conn.execute(_LAST, {"rater": rater}).all())
 
 
 def _used(conn: Connection, rater: str, key: str) -> str | None:

@@ -19,6 +19,9 @@ from accord.store.work import own_row, require_same
 MAX_ANSWER_CHARS = 4000
 ABOUT_CHARS = 120
 """How much of the task a rater is reminded of."""
+_ANSWERED = sa.select(sa.func.max(questions.c.answered_at)).where(
+    questions.c.round_id == sa.bindparam("round"), questions.c.rater_id == sa.bindparam("rater")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,13 @@ def of_rater(store: Store, rater: str, round_id: str) -> list[OwnQuestion]:
 
 def answered_at(store: Store, rater: str, round_id: str) -> float | None:
     """When the newest answer to a rater's questions was given (UTC seconds); None: none was."""
-    query = sa.select(sa.func.max(questions.c.answered_at)).where(
-        questions.c.round_id == round_id, questions.c.rater_id == rater
-    )
     with store.read() as conn:
-        newest: float | None = conn.scalar(query)
+        return answered_at_in(conn, rater, round_id)
+
+
+def answered_at_in(conn: Connection, rater: str, round_id: str) -> float | None:
+    """As :func:`answered_at`, within a transaction of the caller."""
+    newest: float | None = conn.scalar(_ANSWERED, {"rater": rater, "round": round_id})
     return newest
 
 

@@ -31,6 +31,28 @@ PER_PLACE, PER_NAME, PER_ADDRESS = 5, 30, 100
 a stranger who guesses does not lock its owner out at once); from one address (a team may share)."""
 TOKEN_PREFIX = "accord_"
 
+# Every request runs one of these: built once, for making one costs more than running it.
+_SESSION = (
+    sa.select(accounts, sessions.c.csrf, sessions.c.seen_at, sessions.c.expires_at)
+    .join(sessions, sessions.c.account_id == accounts.c.id)
+    .where(
+        sessions.c.token_hash == sa.bindparam("hash"),
+        sessions.c.expires_at > sa.bindparam("moment"),
+        accounts.c.status == "active",
+    )
+)
+_TOKEN = (
+    sa.select(accounts, api_tokens.c.id.label("token"), api_tokens.c.used_at)
+    .add_columns(api_tokens.c.role.label("scope"))
+    .join(api_tokens, api_tokens.c.account_id == accounts.c.id)
+    .where(
+        api_tokens.c.token_hash == sa.bindparam("hash"),
+        api_tokens.c.revoked_at.is_(None),
+        sa.or_(api_tokens.c.expires_at.is_(None), api_tokens.c.expires_at > sa.bindparam("moment")),
+        accounts.c.status == "active",
+    )
+)
+
 
 class LoginError(AccountError):
     """Name and password do not belong together, or the account is closed; which is not said."""
@@ -116,17 +138,8 @@ def start_session(store: Store, account_id: str, *, old_token: str | None = None
 
 def find_session(store: Store, token: str) -> Session | None:
     """The session of a cookie; None if it ended, expired, or the account is closed."""
-    query = (
-        sa.select(accounts, sessions.c.csrf, sessions.c.seen_at, sessions.c.expires_at)
-        .join(sessions, sessions.c.account_id == accounts.c.id)
-        .where(
-            sessions.c.token_hash == token_hash(token),
-            sessions.c.expires_at > now(),
-            accounts.c.status == "active",
-        )
-    )
     with store.read() as conn:
-        row = conn.execute(query).one_or_none()
+        row = conn.execute(_SESSION, {"hash": token_hash(token), "moment": now()}).one_or_none()
     if row is None:
         return None
     if row.seen_at < now() - SEEN_SECONDS:
@@ -178,19 +191,8 @@ def find_token(store: Store, secret: str) -> Account | None:
 
     A token never outgrows its account: where that was lowered since, the lower role holds.
     """
-    query = (
-        sa.select(accounts, api_tokens.c.id.label("token"), api_tokens.c.used_at)
-        .add_columns(api_tokens.c.role.label("scope"))
-        .join(api_tokens, api_tokens.c.account_id == accounts.c.id)
-        .where(
-            api_tokens.c.token_hash == token_hash(secret),
-            api_tokens.c.revoked_at.is_(None),
-            sa.or_(api_tokens.c.expires_at.is_(None), api_tokens.c.expires_at > now()),
-            accounts.c.status == "active",
-        )
-    )
     with store.read() as conn:
-        row = conn.execute(query).one_or_none()
+        row = conn.execute(_TOKEN, {"hash": token_hash(secret), "moment": now()}).one_or_none()
     if row is None:
         return None
     if (row.used_at or 0.0) < now() - SEEN_SECONDS:

@@ -1,7 +1,8 @@
 """The studio as one ASGI application: middleware, routers, static files, and how it is served.
 
 One process with one store. Endpoints are plain functions that run in a pool of threads, where they
-may wait for the disk: an answer to a judgment means that it is on it.
+may wait for the disk: an answer to a judgment means that it is on it. A judgment alone, the request
+that comes most, is a coroutine that waits for the store's own thread.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at each request
     )
     app.state.store = store
     app.state.settings = settings

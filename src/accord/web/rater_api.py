@@ -6,6 +6,7 @@ leaving something out of what the store has. Nothing is decided here; the store 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,17 +14,18 @@ import orjson
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy.engine import Connection
 
 from accord.store import accounts, assign, judgments, questions, rounds
 from accord.store.accounts import Account
 from accord.store.columns import now
 from accord.store.database import Store
-from accord.store.records import Round, missing
-from accord.store.schema import assignments, guideline_acks
+from accord.store.records import Round, missing, round_row
+from accord.store.schema import guideline_acks
 from accord.store.schema import judgments as judged
 from accord.store.schema import rounds as round_rows
 from accord.store.task import SLOTS
-from accord.store.work import Assignment
+from accord.store.work import Assignment, own_row
 from accord.web.errors import WebError
 from accord.web.render import changed_html, guideline_html, response_html
 from accord.web.sessions import WORKERS, Stored, current_account, require
@@ -34,6 +36,14 @@ HIDDEN_SETTINGS = {"name", "continue_with"}
 """Fields of a task schema that are no matter for a rater's screen."""
 MAX_JSON_BYTES = 200_000
 DAY_SECONDS = 86_400.0
+_READ = (
+    sa.select(sa.func.max(guideline_acks.c.version))
+    .join(round_rows, round_rows.c.project_id == guideline_acks.c.project_id)
+    .where(
+        guideline_acks.c.rater_id == sa.bindparam("rater"),
+        round_rows.c.id == sa.bindparam("round"),
+    )
+)
 
 
 def _text(value: str) -> str:
@@ -170,29 +180,42 @@ def next_tasks(round_id: Id, account: Worker, store: Stored, wish: NextRequest) 
 
     With them, when the newest answer to the rater's questions was given.
     """
-    found = open_round(store, round_id)
-    served = assign.prefetch(store, account.id, wish.n, round_id, exclude=wish.have)
-    left = assign.standing(store, account.id, round_id).left if served else 0
+
+    def write(conn: Connection) -> tuple[Round, list[Assignment], int, float | None]:
+        found = _opened(round_row(conn, round_id))
+        served: list[Assignment] = []
+        if found.state == "open" and found.task != "chat":
+            served = assign.serve_in(conn, found, account.id, wish.n, wish.have)
+        left = assign.standing_in(conn, found, account.id).left if served else 0
+        return found, served, left, questions.answered_at_in(conn, account.id, round_id)
+
+    found, served, left, answered = store.write(write)
     return {
         "tasks": [task_json(found, assignment, left) for assignment in served],
-        "answered": questions.answered_at(store, account.id, round_id),
+        "answered": answered,
     }
 
 
 @router.post("/assignments/{assignment_id}/judgment")
-def judge(
+async def judge(
     assignment_id: Id, account: Worker, store: Stored, wish: JudgmentRequest
 ) -> dict[str, Any]:
     """Hand in a judgment; the answer means that it is on the disk."""
-    _require_read(store, account.id, assignment_id)
-    judgment = judgments.submit(store, account.id, assignment_id, wish.body, wish.key)
-    standing = assign.standing(store, account.id, judgment.round_id)
-    return {
-        "saved": True,
-        "undo_left": judgments.undo_left(store, account.id),
-        "feedback": judgments.feedback_for(store, judgment),
-        "progress": {"done": standing.done, "left": standing.left},
-    }
+
+    def write(conn: Connection) -> dict[str, Any]:
+        row = own_row(conn, assignment_id, account.id)
+        _require_read(conn, row)
+        judgment = judgments.submit_in(conn, row, wish.body, wish.key)
+        standing = assign.standing_in(conn, round_row(conn, row.round_id), account.id)
+        return {
+            "saved": True,
+            "undo_left": judgments.undo_left_in(conn, account.id),
+            "feedback": judgments.feedback_in(conn, row, judgment),
+            "progress": {"done": standing.done, "left": standing.left},
+        }
+
+    # The store's own thread does all of it, so no other one needs to wait here.
+    return await asyncio.wrap_future(store.enqueue(write))
 
 
 @router.post("/assignments/{assignment_id}/skip")
@@ -247,10 +270,7 @@ def open_round(store: Store, round_id: str) -> Round:
     Raises:
         MissingError: there is none, or it was never opened.
     """
-    found = rounds.get_round(store, round_id)
-    if found.state == "draft":
-        raise missing("round", round_id)
-    return found
+    return _opened(rounds.get_round(store, round_id))
 
 
 def open_rounds(store: Store, account: Account) -> list[dict[str, Any]]:
@@ -309,6 +329,12 @@ def task_json(found: Round, assignment: Assignment, left: int) -> dict[str, Any]
     }
 
 
+def _opened(found: Round) -> Round:
+    if found.state == "draft":
+        raise missing("round", found.id)
+    return found
+
+
 def _round_json(store: Store, account: Account, found: Round) -> dict[str, Any]:
     standing = assign.standing(store, account.id, found.id)
     read = accounts.acknowledged_guideline(store, account.id, found.project_id)
@@ -322,31 +348,16 @@ def _round_json(store: Store, account: Account, found: Round) -> dict[str, Any]:
     }
 
 
-def _require_read(store: Store, rater: str, assignment_id: str) -> None:
-    """Refuse a judgment under a guideline that its rater has not read.
+def _require_read(conn: Connection, row: sa.Row[Any]) -> None:
+    """Refuse a judgment under a guideline that its rater has not read; ``row`` is ``own_row``'s.
 
     Raises:
-        MissingError: the assignment is not this rater's.
         WebError: 409, the guideline comes first.
     """
-    newest = (
-        sa.select(sa.func.max(guideline_acks.c.version))
-        .where(
-            guideline_acks.c.rater_id == rater,
-            guideline_acks.c.project_id == round_rows.c.project_id,
-        )
-        .scalar_subquery()
-    )
-    query = (
-        sa.select(assignments.c.guideline, sa.func.coalesce(newest, 0).label("read"))
-        .join(round_rows, round_rows.c.id == assignments.c.round_id)
-        .where(assignments.c.id == assignment_id, assignments.c.rater_id == rater)
-    )
-    with store.read() as conn:
-        row = conn.execute(query).one_or_none()
-    if row is None:
-        raise missing("assignment", assignment_id)
-    if row.read < row.guideline:
+    if not row.guideline:
+        return
+    here = {"rater": row.rater_id, "round": row.round_id}
+    if (conn.scalar(_READ, here) or 0) < row.guideline:
         raise WebError(
             409, "Please read the guideline first.", "Open it, agree to it, and send this again."
         )

@@ -32,16 +32,27 @@ WORKERS = ("owner", "researcher", "adjudicator", "rater")
 MAX_COOKIE_CHARS = 200
 
 
-def get_store(request: Request) -> Store:
+def store_of(request: Request) -> Store:
     """The store behind the app."""
     store: Store = request.app.state.store
     return store
 
 
-def get_settings(request: Request) -> WebSettings:
+def settings_of(request: Request) -> WebSettings:
     """How the app is served."""
     settings: WebSettings = request.app.state.settings
     return settings
+
+
+# Dependencies that wait for nothing are coroutines: a plain function costs a change of threads.
+async def get_store(request: Request) -> Store:
+    """As :func:`store_of`."""
+    return store_of(request)
+
+
+async def get_settings(request: Request) -> WebSettings:
+    """As :func:`settings_of`."""
+    return settings_of(request)
 
 
 Stored = Annotated[Store, Depends(get_store)]
@@ -55,7 +66,7 @@ def address(request: Request) -> str:
 
 def cookie_of(request: Request) -> str | None:
     """The session cookie that a browser shows, if it can be one."""
-    value = request.cookies.get(_cookie_name(get_settings(request)), "")
+    value = request.cookies.get(_cookie_name(settings_of(request)), "")
     return value if 0 < len(value) <= MAX_COOKIE_CHARS else None
 
 
@@ -64,7 +75,7 @@ def find_account(request: Request) -> Account | None:
 
     A token in the ``Authorization`` header goes before a cookie, and never falls back on it.
     """
-    store = get_store(request)
+    store = store_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme:
         return accounts.find_token(store, secret.strip()) if scheme.lower() == "bearer" else None
@@ -124,7 +135,7 @@ def require_form(*roles: str) -> Callable[[Request, str], Account]:
 
 def sign_in(request: Request, response: Response, session: Session) -> None:
     """Give a session's cookie to the browser."""
-    settings = get_settings(request)
+    settings = settings_of(request)
     response.set_cookie(
         _cookie_name(settings),
         session.token,
@@ -140,8 +151,8 @@ def sign_out(request: Request, response: Response) -> None:
     """End the session and take its cookie away."""
     cookie = cookie_of(request)
     if cookie:
-        accounts.logout(get_store(request), cookie)
-    settings = get_settings(request)
+        accounts.logout(store_of(request), cookie)
+    settings = settings_of(request)
     response.delete_cookie(
         _cookie_name(settings), path="/", secure=settings.secure, httponly=True, samesite="lax"
     )
