@@ -11,7 +11,8 @@ from accord.errors import DataError
 from accord.store import assign, events, judgments, schema, work
 from accord.store.assign import Assignment, next_assignment, prefetch, release, skip, standing
 from accord.store.database import Store, StoreError
-from accord.store.judgments import ask, recent, save_draft, submit, undo, undo_left
+from accord.store.judgments import recent, save_draft, submit, undo, undo_left
+from accord.store.questions import ask
 from accord.store.records import MissingError
 from accord.store.rounds import (
     add_items,
