@@ -15,6 +15,7 @@ from accord.errors import AccordError, ConfigError
 from accord.store import rounds
 from accord.store.database import open_store
 from accord.store.task import load_schema
+from tests.store.fill import drain, item, make_round, prefer, rater, rules
 
 
 @pytest.fixture
@@ -69,6 +70,23 @@ def test_a_database_without_rounds_says_none(tmp_path: Path) -> None:
     open_store(path).close()
     assert run("rounds", "-d", str(path)) == ""
     assert refused("freeze", "x", "-d", str(path)) == "no round called 'x'; there are: none"
+
+
+def test_training_is_shown_and_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "studio.db"
+    with open_store(path) as store:
+        new = [item("real"), item("lesson", role="training", answer={"best": 0})]
+        found = make_round(store, new, rules(training_items=1))
+        who = rater(store)
+        drain(store, who, found.id, lambda task: prefer(task, 1))
+    told = run("training", "round", "-d", str(path))
+    assert told == f"{who}  0 of 1 right, 1 needed: did not pass, attempt 1\n"
+    told = run("training", "round", "--again", who, "-d", str(path))
+    assert told == f"{who}  0 of 0 right, 1 needed: in training, attempt 2\n"
+    with open_store(path) as store:
+        drain(store, who, found.id, lambda task: prefer(task, 0))
+    assert "1 of 1 right, 1 needed: passed" in run("training", found.id, "-d", str(path))
+    assert "no account" in refused("training", "round", "--again", "nobody", "-d", str(path))
 
 
 def test_import_counts_what_is_new_and_what_is_known(database: str, tmp_path: Path) -> None:

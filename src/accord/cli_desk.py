@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from accord.store import accounts, backup, events, rounds
+from accord.store import accounts, backup, events, rounds, training
 from accord.store.database import Store
 from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
@@ -34,6 +34,14 @@ class Desk(Protocol):
 
     def add_items(self, round_id: str, path: Path, role: str) -> JSON:
         """Items from a file: ``added`` and ``duplicates``."""
+        ...
+
+    def trainees(self, round_id: str) -> list[JSON]:
+        """How far each rater is with the training items."""
+        ...
+
+    def train_again(self, round_id: str, account_id: str) -> None:
+        """Let a rater do the training items afresh."""
         ...
 
     def export(self, round_id: str, dest: Path, shape: str) -> Path:
@@ -89,6 +97,14 @@ class LocalDesk:
                 self._store, round_id, path.name, file, cast(ItemRole, role), "system"
             )
         return asdict(report)
+
+    def trainees(self, round_id: str) -> list[JSON]:
+        """How far each rater is with the training items."""
+        return [asdict(row) for row in training.list_trainees(self._store, round_id)]
+
+    def train_again(self, round_id: str, account_id: str) -> None:
+        """Let a rater do the training items afresh."""
+        training.train_again(self._store, round_id, account_id, "system")
 
     def export(self, round_id: str, dest: Path, shape: str) -> Path:
         """A frozen round's labels as a file."""

@@ -180,6 +180,28 @@ def import_items(
         typer.echo(f"{report['added']} added, {report['duplicates']} were there already")
 
 
+@studio.command("training")
+def trainees(
+    name: Annotated[str, typer.Argument(metavar="ROUND", help="Its id or its name.")],
+    again: Annotated[
+        str | None, typer.Option(metavar="RATER", help="Let this rater do the training afresh.")
+    ] = None,
+    database: DatabaseOption = DEFAULT,
+    url: UrlOption = None,
+) -> None:
+    """Show who passed the training items, or let someone try again."""
+    with desk(database, url) as found:
+        where = round_id(found, name)
+        if again is not None:
+            found.train_again(where, again)
+        for row in found.trainees(where):
+            state = "passed" if row["passed"] else "did not pass" if row["over"] else "in training"
+            typer.echo(
+                f"{row['rater']}  {row['right']} of {row['num_counted']} right, "
+                f"{row['needed']} needed: {state}, attempt {row['attempt']}"
+            )
+
+
 @studio.command()
 def backup(database: DatabaseOption = DEFAULT, url: UrlOption = None) -> None:
     """Write a complete copy of the database, while people work if need be."""

@@ -261,6 +261,14 @@ class LeadStudio(Studio):
         """Answer a rater's question; they see it in their workspace, under Ask."""
         self.post(f"/lead/questions/{question_id}", {"text": text})
 
+    def trainees(self, round_id: str) -> list[JSON]:
+        """How far each rater is with the training items; who did not pass comes first."""
+        return list(self.get(f"/lead/rounds/{round_id}/training"))
+
+    def train_again(self, round_id: str, account_id: str) -> None:
+        """Let a rater do the training items afresh."""
+        self.post(f"/lead/rounds/{round_id}/training/{account_id}")
+
     def export(self, round_id: str, dest: str | Path, shape: str = "accord") -> Path:
         """Download a frozen round's labels in a shape that other libraries read."""
         dest = Path(dest)

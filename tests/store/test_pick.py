@@ -69,7 +69,8 @@ def test_who_never_passes_gets_every_training_item_once_and_no_real_one(
     assert sorted(task.prompt.id for task in done) == ["t0", "t1", "t2", "t3"]
     assert {task.reason for task in done} == {"training"}
     now = standing(shared_store, who, found.id)
-    assert (now.trained, now.training_left, now.done) == (False, 1, 0)
+    assert (now.trained, now.training_left, now.done) == (False, 0, 0)
+    assert now.training_over
 
 
 def test_training_counts_in_no_figure_of_the_round(shared_store: Store) -> None:

@@ -112,6 +112,7 @@ class Studio:
     events: list[tuple[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     answered: float | None = None
+    practice: dict[str, int] | None = None  # how it went, once there are no more tasks
     questions: list[dict[str, Any]] = field(default_factory=list)
     csp: list[str] = field(default_factory=list)
     talks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -291,7 +292,8 @@ def handle_round(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:
     taken = set(body["have"]) | set(studio.judgments) | skipped
     free = [i for i in range(studio.size) if f"{round_}-{i:04}" not in taken]
     tasks = [studio.task(round_, i) for i in free[: body["n"]]]
-    return {"tasks": tasks, "answered": studio.answered}
+    practice = None if tasks else studio.practice
+    return {"tasks": tasks, "answered": studio.answered, "practice": practice}
 
 
 def handle_assignment(studio: Studio, parts: list[str], body: dict[str, Any]) -> Any:

@@ -136,6 +136,25 @@ def test_disagreements_and_questions(studio: Any, lead: Callable[[str], LeadStud
     assert lead("researcher").my_questions(found.id) == []  # each sees their own
 
 
+def test_training_is_watched_and_done_again(studio: Any, lead: Callable[[str], LeadStudio]) -> None:
+    lesson = studio.item(100, role="training", answer={"best": 0})
+    settings = rounds.RoundSettings(training_items=1, calibration_share=0)
+    found = studio.round(guideline="", items=(lesson,), settings=settings)
+    rater, owner = lead("rater"), lead("owner")
+    (task,) = rater.next_tasks(found.id)
+    worse = next(r.slot for r in task.responses if r.text.endswith("number 1."))
+    rater.judge(task.assignment, {"outcome": worse, "strength": 1})
+    assert rater.next_tasks(found.id) == []
+    (row,) = owner.trainees(found.id)
+    assert row["rater"] == studio.people["rater"].id and row["over"]
+    owner.train_again(found.id, row["rater"])
+    assert len(rater.next_tasks(found.id)) == 1
+    (row,) = owner.trainees(found.id)
+    assert (row["over"], row["attempt"]) == (False, 2)
+    with pytest.raises(ClientError, match="no account"):
+        owner.train_again(found.id, "rater-00000000")
+
+
 def test_rankings_are_decided_by_ranks(studio: Any, lead: Callable[[str], LeadStudio]) -> None:
     found = studio.round(task="rank", schema="instructgpt", count=3)
     item = rounds.list_items(studio.store, found.id)[0]

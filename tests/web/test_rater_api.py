@@ -43,6 +43,7 @@ def test_me_says_what_the_start_page_needs(studio: Any) -> None:
             "task": "compare",
             "done": 0,
             "left": 12,
+            "practice_over": False,
             "guideline": {"version": 1, "acknowledged": False},
         }
     ]
@@ -151,6 +152,37 @@ def test_a_training_item_teaches(studio: Any) -> None:
         right.append(feedback["right"])
     assert right == [True, False]
     assert send(client, tasks(client, found)[0], judgment("k9")).json()["feedback"] is None
+
+
+def test_who_failed_the_practice_is_told_so_and_may_be_let_in_again(studio: Any) -> None:
+    items = tuple(studio.item(100 + n, role="training", answer={"best": 0}) for n in range(2))
+    settings = RoundSettings(training_items=2, training_pass=1.0, calibration_share=0)
+    found = studio.round(guideline="", settings=settings, items=items)
+    client, lead = studio.client("rater"), studio.client("researcher")
+    url = f"/api/v1/rounds/{found.id}/next"
+    for number in range(2):
+        shown = client.post(url, json={"n": 1}).json()
+        assert shown["practice"] is None
+        (task,) = shown["tasks"]
+        worse = next(r["slot"] for r in task["responses"] if r["text"].endswith("number 1."))
+        send(client, task, judgment(f"k{number}", worse))
+    last = client.post(url, json={"n": 1})
+    assert last.json()["tasks"] == []
+    assert last.json()["practice"] == {"right": 0, "of": 2, "needed": 2}
+    assert not [secret for secret in SECRETS if secret in last.text]
+    home = client.get("/home").text
+    assert "Your practice here is over" in home and f"/work/{found.id}" not in home
+    page = lead.get(f"/lead/rounds/{found.id}/raters").text
+    assert "did not pass" in page and "Let them try again" in page
+    assert "try again" not in studio.client("viewer").get(f"/lead/rounds/{found.id}/raters").text
+    rater = studio.people["rater"].id
+    form = {"csrf": lead.headers["x-csrf-token"]}
+    again = lead.post(f"/lead/rounds/{found.id}/training/{rater}", data=form)
+    assert again.status_code == 303
+    page = lead.get(again.headers["location"]).text
+    assert "They may do the training again" in page and "attempt 2" in page
+    shown = client.post(url, json={"n": 1}).json()
+    assert shown["practice"] is None and len(shown["tasks"]) == 1
 
 
 def test_changing_ones_mind_needs_a_new_key(studio: Any) -> None:

@@ -703,6 +703,26 @@ def test_practice_tasks_tell_what_the_researchers_chose(
     assert len(studio.judgments) == 1
 
 
+def test_who_did_not_pass_the_practice_is_told_what_to_do(
+    visit: Callable[..., Page], studio: Any
+) -> None:
+    studio.size, studio.training = 1, True
+    studio.practice = {"right": 1, "of": 5, "needed": 4}
+    page = visit("pairs")
+    judge(page, 0, 1)
+    expect(page.locator("dialog")).to_contain_text("This was a practice task")
+    press(page, "Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.get_by_role("heading", name="The practice is over for now")).to_be_visible()
+    expect(page.locator(".empty")).to_contain_text("Of your last 5 practice answers 1 was")
+    expect(page.locator(".empty")).to_contain_text("4 are needed")
+    page.get_by_role("button", name="Read the guideline").click()
+    expect(page.locator("#guideline-title")).to_be_visible()
+    studio.size, studio.practice = 2, None  # a lead has let them try again
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator(".prompt")).to_contain_text("(1)")
+
+
 def test_the_end_of_a_round(visit: Callable[..., Page], studio: Any) -> None:
     studio.size = 2
     page = visit("pairs")

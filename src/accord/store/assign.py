@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from accord.store import adjudicate, events, pick
+from accord.store import adjudicate, events, pick, training
 from accord.store.columns import now
 from accord.store.database import Store
 from accord.store.draws import role_of_draw
@@ -101,13 +101,15 @@ class Standing:
     """How far a rater is in a round.
 
     ``left`` is the most that is left for this rater; ``training_left`` the training items still
-    to do, and ``trained`` whether the real ones are open to them.
+    to do, ``trained`` whether the real ones are open to them, and ``training_over`` whether they
+    did all training items and did not pass, so that nothing comes until a lead helps.
     """
 
     done: int
     left: int
     trained: bool
     training_left: int
+    training_over: bool
 
 
 def next_assignment(
@@ -201,17 +203,20 @@ def standing_in(conn: Connection, found: Round, rater: str) -> Standing:
     """As :func:`standing`, within a transaction of the caller."""
     here = {"round": found.id, "rater": rater}
     row = conn.execute(_SHEET, here).one_or_none()
-    done, results = (row.num_done, row.state.get("results", [])) if row else (0, [])
+    done, state = (row.num_done, row.state) if row else (0, {})
+    results = state.get("results", [])
     left = found.num_left
     if left > found.num_items - done:  # otherwise the count, which takes a while, says nothing
         left = min(left, max(0, found.num_items - (conn.scalar(_ORDINARY, here) or 0)))
     wanted = found.settings.training_items
     trained = pick.trained(found.settings, results)
+    over = not trained and training.is_over(conn, found, rater, state)
     return Standing(
         done=done,
         left=left,
         trained=trained,
-        training_left=0 if trained else max(1, wanted - len(results)),
+        training_left=0 if trained or over else max(1, wanted - len(results)),
+        training_over=over,
     )
 
 
@@ -273,7 +278,8 @@ def _fresh(desk: Desk) -> Assignment | None:
     if not pick.trained(found.settings, desk.state.get("results", [])):
         item = pick.training_item(desk)
         desk.open_training += item is not None
-        return _hand(desk, item, "training") if item else None
+        again: int = desk.state.get("attempt", 0)
+        return _hand(desk, item, "training", again) if item else None
     if _spent(desk):
         return None
     role = role_of_draw(found.settings, found.id, desk.rater, desk.num_drawn)

@@ -148,7 +148,9 @@ def training_item(desk: Desk) -> str | None:
     """A training item for a rater who has not passed; None while enough of them are out."""
     done = len(desk.state.get("results", []))
     missing = max(1, desk.round.settings.training_items - done)
-    return None if desk.open_training >= missing else check_item(desk, "training")
+    if desk.open_training >= missing:
+        return None
+    return check_item(desk, "training", desk.state.get("attempt", 0))
 
 
 def check_item(desk: Desk, role: str, repeat: int = 0) -> str | None:
@@ -157,7 +159,8 @@ def check_item(desk: Desk, role: str, repeat: int = 0) -> str | None:
     Args:
         desk: who asks.
         role: `gold`, `attention`, `anchor` or `training`.
-        repeat: anchors: the number of the batch; each returns once in each.
+        repeat: anchors: the number of the batch; each returns once in each. Training: the number
+            of times that a lead let the rater train again.
     """
     start = number(desk.round.settings.seed, "ring", role, desk.rater) >> 33
     place = desk.state.get(role, [start, ""])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from accord.store import accounts, adjudicate, backup, events, rounds
+from accord.store import accounts, adjudicate, backup, events, rounds, training
 from accord.store import questions as asked
 from accord.store.accounts import Account
 from accord.store.freeze import Weights
@@ -245,6 +245,19 @@ def questions(account: Reader, store: Db, round_id: str) -> list[Json]:
 def answer(account: Decider, store: Db, question_id: str, body: Words) -> Json:
     """Answer a rater's question."""
     return {"round": asked.answer(store, question_id, body.text, account.id)}
+
+
+@router.get("/rounds/{round_id}/training")
+def list_trainees(account: Reader, store: Db, round_id: str) -> list[Json]:
+    """How far each rater is with the training items; who did not pass comes first."""
+    return [asdict(row) for row in training.list_trainees(store, round_id)]
+
+
+@router.post("/rounds/{round_id}/training/{account_id}")
+def train_again(account: Lead, store: Db, round_id: str, account_id: str) -> Json:
+    """Let a rater do the training items afresh."""
+    training.train_again(store, round_id, account_id, account.id)
+    return {"saved": True}
 
 
 @router.get("/rounds/{round_id}/export")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.errors import DataError
-from accord.store import adjudicate, rounds
+from accord.store import adjudicate, rounds, training
 from accord.store import questions as asked
 from accord.store.accounts import Account
 from accord.store.database import Store
@@ -40,6 +40,7 @@ NOTICES = {
     "closed": "The round is closed. What people still hold on their screens may be handed in.",
     "frozen": "The round is frozen. Its labels are below, and will not change.",
     "made": "Made. Import items, then open it.",
+    "again": "They may do the training again; it comes with their next task.",
     "saved": "Saved.",
 }
 
@@ -231,6 +232,8 @@ def raters_page(request: Request, account: Reader, store: Db, round_id: str) -> 
     """Each rater's figures with their uncertainty, and the weights that follow."""
     found = rounds.get_round(store, round_id)
     shown, _ = round_figures(store, found)
+    known = lead_ops.names(store, account)
+    trainees = training.list_trainees(store, round_id)
     return show(
         request,
         account,
@@ -238,8 +241,16 @@ def raters_page(request: Request, account: Reader, store: Db, round_id: str) -> 
         "rounds",
         round=found,
         counts=counts(store, found),
-        **lead_view.raters(shown, lead_ops.names(store, account)),
+        trainees=[(known.get(row.rater, row.rater), row) for row in trainees],
+        **lead_view.raters(shown, known),
     )
+
+
+@router.post("/rounds/{round_id}/training/{account_id}")
+def train_again(account: LeadForm, store: Db, round_id: str, account_id: str) -> Response:
+    """Let a rater do the training items afresh."""
+    training.train_again(store, round_id, account_id, account.id)
+    return see(f"/lead/rounds/{round_id}/raters?done=again")
 
 
 @router.get("/rounds/{round_id}/adjudication")

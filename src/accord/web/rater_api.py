@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
-from accord.store import accounts, assign, judgments, questions, rounds
+from accord.store import accounts, assign, judgments, questions, rounds, training
 from accord.store.accounts import Account
 from accord.store.columns import now
 from accord.store.database import Store
@@ -178,22 +178,29 @@ def acknowledge(
 def next_tasks(round_id: Id, account: Worker, store: Stored, wish: NextRequest) -> dict[str, Any]:
     """Tasks to work on, several at once so that the next is there before it is needed.
 
-    With them, when the newest answer to the rater's questions was given.
+    With them, when the newest answer to the rater's questions was given, and how the practice
+    went if it is over without being passed.
     """
 
-    def write(conn: Connection) -> tuple[Round, list[Assignment], int, float | None]:
+    def write(conn: Connection) -> dict[str, Any]:
         found = _opened(round_row(conn, round_id))
         served: list[Assignment] = []
         if found.state == "open" and found.task != "chat":
             served = assign.serve_in(conn, found, account.id, wish.n, wish.have)
-        left = assign.standing_in(conn, found, account.id).left if served else 0
-        return found, served, left, questions.answered_at_in(conn, account.id, round_id)
+        standing = assign.standing_in(conn, found, account.id)
+        practice = None
+        if standing.training_over:
+            mine = training.trainee_in(conn, found, account.id)
+            practice = {"right": mine.right, "of": mine.num_counted, "needed": mine.needed}
+        return {
+            "tasks": [(found, assignment, standing.left) for assignment in served],
+            "practice": practice,
+            "answered": questions.answered_at_in(conn, account.id, round_id),
+        }
 
-    found, served, left, answered = store.write(write)
-    return {
-        "tasks": [task_json(found, assignment, left) for assignment in served],
-        "answered": answered,
-    }
+    told = store.write(write)
+    # Rendering takes longer than the rest, so it is done when others may write again.
+    return told | {"tasks": [task_json(*task) for task in told["tasks"]]}
 
 
 @router.post("/assignments/{assignment_id}/judgment")
@@ -343,7 +350,8 @@ def _round_json(store: Store, account: Account, found: Round) -> dict[str, Any]:
         "title": found.name,
         "task": found.task,
         "done": standing.done,
-        "left": standing.left,
+        "left": 0 if standing.training_over else standing.left,
+        "practice_over": standing.training_over,
         "guideline": {"version": found.guideline, "acknowledged": read >= found.guideline},
     }
 

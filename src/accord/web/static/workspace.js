@@ -388,6 +388,8 @@ export class Workspace extends Part {
   renderDone() {
     const waiting = this.outbox.pending.length;
     const gone = this.desk.problem && !this.desk.empty;
+    const { practice } = this.desk;
+    if (practice && !gone) return this.renderPracticeOver(practice, waiting);
     return html`<section class="empty card" aria-labelledby="done-title">
       <h2 id="done-title">${gone ? 'No more tasks on this computer' : 'All done here'}</h2>
       <p>${gone ? `${this.desk.problem.message} ${this.desk.problem.how ?? ''}
@@ -400,6 +402,20 @@ export class Workspace extends Part {
         @click=${() => this.desk.fill()}>Look again</button>
         ${this.desk.history.length ? html`<button type="button" class="button"
           @click=${this.undo}>Change my last answer</button>` : nothing}
+        <a class="button quiet" href="/">All rounds</a></p></section>`;
+  }
+
+  renderPracticeOver({ right, of, needed }, waiting) {
+    return html`<section class="empty card" aria-labelledby="done-title">
+      <h2 id="done-title">The practice is over for now</h2>
+      <p>Of your last ${of} practice answers ${right} ${right === 1 ? 'was' : 'were'} as the researchers
+        would have chosen; ${needed} are needed before the real tasks. There are no more practice tasks.</p>
+      <p>Read the guideline once more, then ask the people who run this studio: they can let you practise
+        again, or tell you what they see differently. Nothing that you did is lost.</p>
+      ${waiting ? html`<p>${savedText(this.outbox)}</p>` : nothing}
+      <p class="row"><button type="button" class="button primary" @click=${() => this.desk.fill()}>Look again
+        </button>${this.info.guideline?.version && !this.panel ? html`<button type="button" class="button"
+          @click=${() => this.toggleGuideline()}>Read the guideline</button>` : nothing}
         <a class="button quiet" href="/">All rounds</a></p></section>`;
   }
 

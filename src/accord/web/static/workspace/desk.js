@@ -20,6 +20,7 @@ export class Desk extends EventTarget {
     this.history = []; // oldest first
     this.empty = false; // the server has said that there is nothing more
     this.answered = 0; // when the newest answer to one of the rater's questions was given
+    this.practice = null; // {right, of, needed} where the practice is over and was not passed
     this.problem = null;
     this.done = new Set(); // assignments judged or skipped in this page
     this.drafts = new Map();
@@ -48,9 +49,10 @@ export class Desk extends EventTarget {
     try {
       const waiting = this.outbox.pending.map((entry) => entry.assignment).filter(Boolean);
       const have = [...new Set([...this.tasks.map((row) => row.assignment), ...waiting])];
-      const { tasks, answered } = await this.api.send('POST',
+      const { tasks, answered, practice } = await this.api.send('POST',
         `/rounds/${this.round}/next`, { have, n });
       this.answered = answered ?? 0;
+      this.practice = practice ?? null;
       const fresh = tasks.filter((task) => !have.includes(task.assignment)
         && !this.done.has(task.assignment));
       await this.hold(fresh);
