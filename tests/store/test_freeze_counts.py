@@ -20,7 +20,7 @@ from accord.store.judgments import submit
 from accord.store.records import Round
 from accord.store.rounds import close_round, open_round, set_guideline, use_guideline
 from accord.store.settings import RoundSettings
-from accord.store.task import SLOTS
+from accord.store.task import SLOTS, Presentation
 from tests.store.fill import PLAIN, item, make_round, rater
 
 BEST_B = {"outcome": "best", "best": 1, "strength": 4}
@@ -118,7 +118,8 @@ def test_a_changed_judgment_counts_once_as_it_stands(studio: Store, tmp_path: Pa
     ann = rater(studio)
     task = next_assignment(studio, ann, found.id)
     assert task is not None
-    submit(studio, ann, task.id, first(task), new_id())
+    shown = Presentation(shown_at=5.5, first_key_at=9.0)
+    submit(studio, ann, task.id, first(task), new_id(), shown)
     submit(studio, ann, task.id, {"outcome": "tie"}, new_id())
     close_round(studio, found.id, "system")
     made = freeze_round(studio, found.id, tmp_path / "out")
@@ -127,6 +128,7 @@ def test_a_changed_judgment_counts_once_as_it_stands(studio: Store, tmp_path: Pa
     (line,) = (made.path / "judgments.jsonl").read_bytes().splitlines()
     kept = json.loads(line)
     assert (kept["revision"], kept["rater"], kept["models"]) == (1, ann, ["policy-0", "policy-1"])
+    assert (kept["shown_at"], kept["both_complete_at"], kept["first_key_at"]) == (5.5, None, 9.0)
     assert kept["event"] == made.manifest.extra["last_event"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from accord.errors import DataError
 from accord.store import adjudicate, events, schema
@@ -22,7 +23,7 @@ from accord.store.judgments import (
     undo_left,
 )
 from accord.store.rounds import get_item, get_round
-from accord.store.task import Label, TaskSchema, is_right
+from accord.store.task import Label, Presentation, TaskSchema, is_right
 from tests.store.fill import PLAIN, item, make_round, prefer, rater
 
 ANY: dict[str, Any] = {"outcome": "a", "strength": 1}
@@ -59,6 +60,37 @@ def test_a_judgment_is_kept_by_slot_and_by_index(store: Store) -> None:
     assert event.body["permutation"] == list(task.permutation)
     assert event.body["item"] == task.item_id
     assert events.verify(store) == []
+
+
+def test_when_a_task_was_shown_is_kept_in_the_log_and_told_nobody(store: Store) -> None:
+    who, task = one_task(store)
+    shown = Presentation(
+        shown_at=100.5, both_complete_at=101.0, first_key_at=103.25, device="phone", ui_version="v"
+    )
+    submit(store, who, task.id, ANY, "k1", shown)
+    (event,) = events.history(store, task.id)
+    assert event.body["presentation"] == {
+        "shown_at": 100.5, "both_complete_at": 101.0, "first_key_at": 103.25,
+        "device": "phone", "ui_version": "v",
+    }  # fmt: skip
+    with store.read() as conn:
+        row = conn.execute(sa.select(schema.assignments)).one()
+    assert (row.shown_at, row.both_complete_at, row.first_key_at) == (100.5, 101.0, 103.25)
+    submit(store, who, task.id, {"outcome": "tie"}, "k2", Presentation(shown_at=200.0))
+    first, second = events.history(store, task.id)
+    assert first.body["presentation"]["shown_at"] == 100.5
+    assert second.body["presentation"] == {"shown_at": 200.0}
+    back = undo(store, who, "u")
+    assert "shown_at" not in str(back.draft)
+    submit(store, who, task.id, ANY, "k3")  # a client that does not say
+    assert "presentation" not in events.history(store, task.id)[-1].body
+    assert events.verify(store) == []
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 1e12, "soon"])
+def test_a_time_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="shown_at"):
+        Presentation.model_validate({"shown_at": wrong})
 
 
 def test_the_same_key_again_changes_nothing(store: Store) -> None:

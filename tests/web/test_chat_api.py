@@ -22,7 +22,7 @@ from accord.config.generators import AccordPolicy, GeneratorConfig, OpenAIPolicy
 from accord.generator import Job, Said
 from accord.store import accounts, dialogue, judgments, rounds
 from accord.store.database import Store, open_store
-from accord.store.events import verify
+from accord.store.events import history, verify
 from accord.store.task import RoundSettings, TaskSchema
 from accord.types import Message
 from accord.web.app import create_app
@@ -419,7 +419,11 @@ def test_a_choice_is_taken_back_and_a_conversation_resumed(
         assert "continue_with" not in talk["schema"]
         studio.post(rater, f"/turns/{turn}/choice", 400, body={"outcome": "c"})
         studio.post(rater, f"/turns/{turn}/choice", 400, body=choose("a", strength=9))
-        assert studio.post(rater, f"/turns/{turn}/choice", body=choose())["over"]
+        shown = {"shown_at": 5.0, "both_complete_at": 7.5}
+        said = studio.post(rater, f"/turns/{turn}/choice", body=choose(), presentation=shown)
+        assert said["over"] and "shown_at" not in str(said)
+        (event,) = history(studio.store, talk["assignment"])
+        assert event.body["presentation"] == shown
         assert studio.post(rater, f"/turns/{turn}/undo")["turn"] == turn
         edited = {"slot": "b", "text": "better"}
         last = studio.post(rater, f"/turns/{turn}/choice", body=choose("b", edited=edited))

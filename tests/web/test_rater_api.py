@@ -11,12 +11,15 @@ import sqlalchemy as sa
 from accord.store import rounds
 from accord.store.events import history, verify
 from accord.store.schema import assignments
+from accord.store.schema import events as event_rows
 from accord.store.task import RoundSettings
 
 
 def judgment(key: str, outcome: str = "a", **more: Any) -> dict[str, Any]:
     strength = {"strength": 3} if outcome in "ab" else {}
-    return {"key": key, "body": {"outcome": outcome, "active_ms": 1200, **strength, **more}}
+    shown = {"shown_at": 1.25, "both_complete_at": 1.25, "first_key_at": 2.5, "device": "tablet"}
+    body = {"outcome": outcome, "active_ms": 1200, **strength, **more}
+    return {"key": key, "body": body, "presentation": shown | {"from_a_newer_client": 1}}
 
 
 def tasks(client: Any, found: Any, **wish: Any) -> list[dict[str, Any]]:
@@ -319,7 +322,8 @@ def test_other_tasks(studio: Any, task: str) -> None:
 
 SECRETS = ("secret", "sha256", "0.1234", "1.1234", "98765", "permutation", "item", "reason\"",
            "random", "gold", "attention", "anchor", "calibration", "training", "score", "model",
-           "priority", "latency", "created_at", "finished", "_at\"")  # fmt: skip
+           "priority", "latency", "created_at", "presentation", "tablet", "finished",
+           "_at\"")  # fmt: skip
 
 
 def test_nothing_on_the_wire_tells_who_wrote_what(studio: Any) -> None:
@@ -359,6 +363,13 @@ def test_nothing_on_the_wire_tells_who_wrote_what(studio: Any) -> None:
     assert number > 12
     reasons = {a.reason for a in _assignments(studio, found)}
     assert {"gold", "attention", "anchor"} <= reasons  # the mix was there to be leaked
+    with studio.store.read() as conn:
+        (logged, *_) = conn.scalars(
+            sa.select(event_rows.c.body).where(event_rows.c.kind == "judgment")
+        )
+    assert json.loads(logged)["presentation"] == {
+        "shown_at": 1.25, "both_complete_at": 1.25, "first_key_at": 2.5, "device": "tablet",
+    }  # fmt: skip
     for text in wire:
         found_secrets = [secret for secret in SECRETS if secret in text.replace('reasons"', "")]
         assert not found_secrets, (found_secrets, text)

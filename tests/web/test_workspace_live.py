@@ -23,9 +23,11 @@ from accord.store.database import Store, open_store
 from accord.store.items import add_items
 from accord.store.records import NewItem, Round
 from accord.store.schema import assignments, judgments
+from accord.store.schema import events as log
 from accord.store.task import RoundSettings, TaskSchema, load_schema
 from accord.types import Completion, Message, Prompt
 from accord.web.app import create_app
+from accord.web.render import static_version
 from accord.web.security import WebSettings
 
 pytest.importorskip("playwright")
@@ -92,6 +94,17 @@ class Live:
         )
         with self.store.read() as conn:
             return [dict(row.outcome) for row in conn.execute(query)]
+
+    def presentations(self, round_id: str) -> list[tuple[dict[str, Any], float]]:
+        """What the log has on when each judgment's task was shown, with the event's own time."""
+        mine = sa.select(assignments.c.id).where(assignments.c.round_id == round_id)
+        query = sa.select(log.c.body, log.c.at).where(
+            log.c.kind == "judgment", log.c.assignment_id.in_(mine)
+        )
+        with self.store.read() as conn:
+            rows = conn.execute(query).all()
+        assert rows
+        return [(json.loads(row.body)["presentation"], row.at) for row in rows]
 
 
 class Speaker(BaseHTTPRequestHandler):
@@ -207,6 +220,13 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
     ]
     assert best == [("best", 0, 3), ("best", 0, 3), ("tie", None, None)]
 
+    for shown, said_at in live.presentations(pairs.id):
+        assert (shown["device"], shown["ui_version"]) == ("desktop", static_version())
+        times = [shown[name] for name in ("shown_at", "both_complete_at", "first_key_at")]
+        assert times == sorted(times)
+        assert times[2] - times[0] >= SETTLE_MS / 1000 - 0.05  # the wait before the key
+        assert said_at - 60 < times[0] <= said_at
+
     labels = live.round("rank", load_schema("instructgpt"), 3)
     page.goto(f"/work/{labels.id}")
     expect(page.locator(".alone h2")).to_contain_text("1 of 3")
@@ -232,6 +252,8 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
     expect(page.locator(".saved")).to_have_text("All saved")
     told = {"completion": "Ask again tomorrow.", "draft_used": False}
     assert live.outcomes(write.id) == [told]
+    ((shown, _),) = live.presentations(write.id)
+    assert shown["shown_at"] <= shown["first_key_at"]
     assert events.verify(live.store) == []
 
 
@@ -269,5 +291,9 @@ def test_a_conversation_with_a_real_worker(live: Live, page: Page) -> None:
     expect(page.locator(".message.assistant").last).to_contain_text("A wagtail.")
     first, second = live.outcomes(chat.id)
     assert (first["strength"], second["strength"]) == (4, 1)
+    for shown, _ in live.presentations(chat.id):
+        assert shown["shown_at"] <= shown["both_complete_at"] <= shown["first_key_at"]
+    shown, _ = live.presentations(chat.id)[0]
+    assert shown["both_complete_at"] - shown["shown_at"] > 0.05  # eight words, 20 ms each
     assert second["edited"] == {"index": second["best"], "text": "A wagtail."}
     assert events.verify(live.store) == []

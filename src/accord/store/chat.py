@@ -38,7 +38,7 @@ from accord.store.schema import (
     rounds,
     turns,
 )
-from accord.store.task import TaskSchema
+from accord.store.task import Presentation, TaskSchema
 from accord.store.transcript import clean
 from accord.store.work import own_row
 from accord.types import Completion, Message
@@ -109,7 +109,14 @@ def add_turn(store: Store, rater: str, conversation: str, text: str, key: str) -
     return get_turn(store, rater, store.write(write))
 
 
-def choose(store: Store, rater: str, turn: str, body: Mapping[str, Any], key: str) -> Turn:
+def choose(
+    store: Store,
+    rater: str,
+    turn: str,
+    body: Mapping[str, Any],
+    key: str,
+    presentation: Presentation | None = None,
+) -> Turn:
     """Say which answer is better, and go on with the one that the round's schema says.
 
     Args:
@@ -119,6 +126,7 @@ def choose(store: Store, rater: str, turn: str, body: Mapping[str, Any], key: st
         body: a ``ChatTurnBody``, by slot.
         key: idempotency key. A new key changes the choice; what the conversation went on with
             changes only where nothing followed.
+        presentation: when the client showed the two answers; None: it does not say.
 
     Raises:
         DataError: the body is not what the round asks for, or the rater has no such turn.
@@ -129,7 +137,8 @@ def choose(store: Store, rater: str, turn: str, body: Mapping[str, Any], key: st
         found = turn_within(conn, rater, turn)
         if found.assignment_id is None:
             raise StoreError("these answers are not complete yet; choose when both are there")
-        judgment = judgments.submit_in(conn, own_row(conn, found.assignment_id, rater), body, key)
+        row = own_row(conn, found.assignment_id, rater)
+        judgment = judgments.submit_in(conn, row, body, key, presentation)
         if judgment.new:
             _go_on(conn, found, round_row(conn, judgment.round_id), judgment.outcome)
 

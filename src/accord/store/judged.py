@@ -51,6 +51,7 @@ def gather(conn: Connection, round_id: str) -> Gathered:
             j.c.rater_id.label("rater"),
             *(i.c.role, a.c.reason, a.c.repeat, a.c.permutation, j.c.outcome, j.c.guideline),
             *(j.c.revision, j.c.active_ms, j.c.at),
+            *(a.c.shown_at, a.c.both_complete_at, a.c.first_key_at),
         )
         .join_from(j, a, a.c.id == j.c.assignment_id)
         .join(i, i.c.id == j.c.item_id)
@@ -113,6 +114,9 @@ def line(said: Said) -> bytes:
         "guideline": said.guideline,
         "revision": said.revision,
         "active_ms": said.active_ms,
+        "shown_at": said.shown_at,
+        "both_complete_at": said.both_complete_at,
+        "first_key_at": said.first_key_at,
         "at": said.at,
         "outcome": said.outcome,
         "left_out": left_out(said),

@@ -28,8 +28,8 @@ from accord.store.schema import (
     rounds,
 )
 from accord.store.schema import events as log
+from accord.store.task import Presentation, parse_body, verdict
 from accord.store.task import is_right as is_right
-from accord.store.task import parse_body, verdict
 from accord.store.work import (
     Assignment,
     Judgment,
@@ -46,6 +46,9 @@ from accord.store.work import (
 UNDO_LAST = 20
 """How many of a rater's last tasks can be taken back."""
 
+PRESENTED = ("shown_at", "both_complete_at", "first_key_at")
+"""Times of a presentation that an assignment keeps, of its first judgment; the log has them all."""
+
 # Statements of the hot path are built once: making one costs more than running it.
 _step: sa.BindParameter[int] = sa.bindparam("step")
 _INSERT = judgments.insert()
@@ -54,6 +57,7 @@ _DONE = (
     assignments.update()
     .where(assignments.c.id == sa.bindparam("assignment"))
     .values(state="done", finished_at=sa.bindparam("moment"))
+    .values({column: sa.bindparam(column) for column in PRESENTED})
 )
 _ITEM_DONE = (
     items.update().where(items.c.id == sa.bindparam("item")).values(done=items.c.done + _step)
@@ -88,7 +92,12 @@ _STATES = _LAST.with_only_columns(assignments.c.state)
 
 
 def submit(
-    store: Store, rater: str, assignment_id: str, body: Mapping[str, Any], key: str
+    store: Store,
+    rater: str,
+    assignment_id: str,
+    body: Mapping[str, Any],
+    key: str,
+    presentation: Presentation | None = None,
 ) -> Judgment:
     """Hand in a judgment, or change one; returns when it is safe on the disk.
 
@@ -99,28 +108,41 @@ def submit(
         body: the judgment by slot, as ``accord.store.task`` describes it for the round's task.
         key: made once by the client for this judgment; the same key again changes nothing. A new
             key on a task that is done changes its judgment, and the log keeps the old one.
+        presentation: when the client showed the task; None: it does not say.
 
     Raises:
         DataError: the task is not this rater's or was skipped, the body is not what the round
             asks for, or a training answer would be changed.
         StoreError: the round is frozen, or the key was used for something else.
     """
-    return store.write(lambda conn: submit_in(conn, own_row(conn, assignment_id, rater), body, key))
+
+    def write(conn: Connection) -> Judgment:
+        return submit_in(conn, own_row(conn, assignment_id, rater), body, key, presentation)
+
+    return store.write(write)
 
 
-def submit_in(conn: Connection, row: sa.Row[Any], body: Mapping[str, Any], key: str) -> Judgment:
+def submit_in(
+    conn: Connection,
+    row: sa.Row[Any],
+    body: Mapping[str, Any],
+    key: str,
+    presentation: Presentation | None = None,
+) -> Judgment:
     """As :func:`submit`, within a transaction of the caller; ``row`` is ``own_row``'s."""
     rater = row.rater_id
     found = round_row(conn, row.round_id)
     parsed = parse_body(found.task, found.schema, len(row.permutation), body)
     said = parsed.model_dump(mode="json")
-    content = {
+    content: dict[str, Any] = {
         "assignment": row.id,
         "item": row.item_id,
         "permutation": row.permutation,
         "guideline": row.guideline,
         "body": said,
     }
+    if presentation is not None:
+        content["presentation"] = presentation.model_dump(exclude_none=True)
     event = events.append(conn, found.project_id, "judgment", rater, content, key=key)
     if not event.new:
         return _again(conn, event, row)
@@ -137,7 +159,7 @@ def submit_in(conn: Connection, row: sa.Row[Any], body: Mapping[str, Any], key: 
     if row.state == "done":
         revision = _revise(conn, row, values)
     else:
-        _finish(conn, found, row, values)
+        _finish(conn, found, row, values, content.get("presentation", {}))
     conn.execute(_DROP_DRAFT, {"assignment": row.id})
     if row.reason == "adjudication":
         adjudicate.settle(conn, found, row.item_id, outcome, rater)
@@ -285,7 +307,13 @@ def _revise(conn: Connection, row: sa.Row[Any], values: dict[str, Any]) -> int:
     return int(conn.execute(change.returning(judgments.c.revision)).scalar_one())
 
 
-def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, Any]) -> None:
+def _finish(
+    conn: Connection,
+    found: Round,
+    row: sa.Row[Any],
+    values: dict[str, Any],
+    presented: Mapping[str, Any],
+) -> None:
     if row.state == "skipped":
         raise DataError("this task was skipped; take it back with undo before you judge it")
     same = {
@@ -296,7 +324,8 @@ def _finish(conn: Connection, found: Round, row: sa.Row[Any], values: dict[str, 
         "guideline": row.guideline,
     }
     conn.execute(_INSERT, {"revision": 0, **same, **values})
-    conn.execute(_DONE, {"assignment": row.id, "moment": values["at"]})
+    times = {column: presented.get(column) for column in PRESENTED}
+    conn.execute(_DONE, {"assignment": row.id, "moment": values["at"], **times})
     if row.state == "expired" and counts(row.reason):
         take(conn, row.item_id)
     _count(conn, found, row, 1)

@@ -25,7 +25,8 @@ HUMAN_EDIT = "human-edit"
 class Said:
     """One judgment that stands, with its item; ``outcome`` is by canonical index.
 
-    ``event`` and ``event_hash`` are those of the log; ``at`` is in UTC seconds.
+    ``event`` and ``event_hash`` are those of the log; ``at`` is in UTC seconds. When the
+    rater's screen showed the task is None where the client did not tell.
     """
 
     event: int
@@ -45,6 +46,9 @@ class Said:
     prompt: Prompt
     completions: tuple[Completion, ...]
     answer: dict[str, Any] | None
+    shown_at: float | None = None
+    both_complete_at: float | None = None
+    first_key_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

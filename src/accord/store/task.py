@@ -129,6 +129,7 @@ class _Body(BaseModel):
 
 
 Text: TypeAlias = Annotated[str, Field(max_length=20_000)]
+Moment: TypeAlias = Annotated[float, Field(ge=0, le=1e11)]
 Labels: TypeAlias = dict[str, dict[str, bool | int]]
 """Slot -> label -> value."""
 
@@ -175,6 +176,32 @@ class DemonstrationBody(_Body):
 
 
 Body: TypeAlias = CompareBody | ChatTurnBody | RankBody | DemonstrationBody
+
+
+class Presentation(BaseModel):
+    """When a rater's screen showed what they judged, by its own clock (UTC seconds), and on what.
+
+    Kept with the judgment in the log, and told to no rater.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    shown_at: Moment | None = None
+    """When the first of the responses could be seen."""
+
+    both_complete_at: Moment | None = None
+    """When all of them could be read to their end."""
+
+    first_key_at: Moment | None = None
+    """The first key or click after they were shown."""
+
+    device: Literal["desktop", "tablet", "phone"] | None = None
+    """Its class, by pointer and width."""
+
+    ui_version: Annotated[str, Field(max_length=40)] | None = None
+    """Version of the workspace."""
+
+
 BODIES: dict[Task, type[Body]] = {
     "compare": CompareBody,
     "rank": RankBody,

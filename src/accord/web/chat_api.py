@@ -22,6 +22,7 @@ from accord.store.accounts import Account
 from accord.store.database import Store
 from accord.store.dialogue import Conversation, Turn
 from accord.store.generation import Progress
+from accord.store.task import Presentation
 from accord.web.errors import WebError
 from accord.web.generator import Generator
 from accord.web.rater_api import HIDDEN_SETTINGS, Id, Key, Object, Text, Worker
@@ -67,6 +68,7 @@ class ChoiceRequest(KeyRequest):
     """Which answer is better, by slot; see ``accord.store.task.ChatTurnBody``."""
 
     body: Object
+    presentation: Presentation | None = None
 
 
 def get_generator(request: Request) -> Generator:
@@ -119,7 +121,7 @@ def end(conversation_id: Id, asked: KeyRequest, account: Worker, store: Stored) 
 @router.post("/turns/{turn_id}/choice")
 def choose(turn_id: Id, asked: ChoiceRequest, account: Worker, store: Stored) -> dict[str, Any]:
     """Say which answer is better; the conversation goes on with one of them."""
-    turn = chat.choose(store, account.id, turn_id, asked.body, asked.key)
+    turn = chat.choose(store, account.id, turn_id, asked.body, asked.key, asked.presentation)
     found = dialogue.get(store, account.id, turn.conversation_id)
     return {"saved": True, **_show(store, found)}
 

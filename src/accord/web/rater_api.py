@@ -24,7 +24,7 @@ from accord.store.records import Round, missing, round_row
 from accord.store.schema import guideline_acks
 from accord.store.schema import judgments as judged
 from accord.store.schema import rounds as round_rows
-from accord.store.task import SLOTS
+from accord.store.task import SLOTS, Presentation
 from accord.store.work import Assignment, own_row
 from accord.web.errors import WebError
 from accord.web.render import changed_html, guideline_html, response_html
@@ -90,6 +90,7 @@ class JudgmentRequest(_Request):
 
     key: Key
     body: Object
+    presentation: Presentation | None = None
 
 
 class SkipRequest(_Request):
@@ -212,7 +213,7 @@ async def judge(
     def write(conn: Connection) -> dict[str, Any]:
         row = own_row(conn, assignment_id, account.id)
         _require_read(conn, row)
-        judgment = judgments.submit_in(conn, row, wish.body, wish.key)
+        judgment = judgments.submit_in(conn, row, wish.body, wish.key, wish.presentation)
         standing = assign.standing_in(conn, round_row(conn, row.round_id), account.id)
         return {
             "saved": True,

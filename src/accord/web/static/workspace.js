@@ -123,6 +123,8 @@ export class Workspace extends Part {
     }
     this.requestUpdate();
     await this.updateComplete;
+    this.clock.present();
+    this.clock.complete();
     window.scrollTo({ top: 0 });
     void this.focusOn(row.task.task === 'demonstrate' ? '#answer' : '.task-start');
   }
@@ -146,7 +148,7 @@ export class Workspace extends Part {
     const label = describe(row.task, full);
     const began = performance.now();
     try {
-      await this.desk.judge(full, label);
+      await this.desk.judge(full, label, this.clock.presentation());
       this.say(`${label}.`);
       await this.painted;
       this.dataset.nextMs = (performance.now() - began).toFixed(1);

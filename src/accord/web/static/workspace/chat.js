@@ -220,6 +220,7 @@ export class Chat extends Part {
       if (this.stream === stream) run(event.data === undefined ? null : JSON.parse(event.data));
     });
     on('reveal', () => {
+      this.host.clock.present();
       this.answers = { ...this.answers, revealed: true };
       this.host.say('Two answers are being written.');
     });
@@ -258,6 +259,7 @@ export class Chat extends Part {
   complete(stream) {
     stream.close();
     this.answers = { ...this.answers, revealed: true };
+    this.host.clock.complete();
     this.host.clock.reset();
     this.host.shownAt = performance.now();
     this.host.say('Both answers are complete. Choose one.');
@@ -284,7 +286,7 @@ export class Chat extends Part {
       ...this.host.clock.read(), edited: this.edit() };
     this.chat = { ...this.chat, sending: key };
     await this.outbox.add({ key, kind: 'choice', label: inWords(choice, this.chat.schema),
-      round: this.host.round, path: `/turns/${this.chat.turn}/choice`, body: { key, body } },
+      round: this.host.round, path: `/turns/${this.chat.turn}/choice`, body: { key, body, presentation: this.host.clock.presentation() } },
     [this.kept()]);
     this.host.say(`${inWords(choice, this.chat.schema)}.`);
   }

@@ -1,12 +1,15 @@
-// How long a rater was active on a task, and how many keys and clicks it took.
+// How long a rater was active on a task, how many keys and clicks it took, and when it was shown.
 
 const IDLE_MS = 60_000; // reading needs no key; after a minute without any sign nobody reads
 const SIGNS = ['keydown', 'pointerdown', 'pointermove', 'wheel', 'scroll', 'touchmove'];
+const PHONE_PX = 720;
+const VERSION = new URL(import.meta.url).pathname.match(/\/v-([^/]+)\//)?.[1] ?? 'unknown';
 const MODIFIERS = new Set(['Shift', 'Control', 'Alt', 'AltGraph', 'Meta', 'CapsLock']);
 
 export class Clock {
   constructor() {
     this.reset();
+    this.present();
     for (const name of SIGNS) {
       document.addEventListener(name, () => this.sign(), { capture: true, passive: true });
     }
@@ -21,6 +24,23 @@ export class Clock {
     this.keys = from.num_keys ?? 0;
     this.last = performance.now();
     this.hidden = document.hidden;
+  }
+
+  /** The first of the responses can be seen. */
+  present() {
+    this.shownAt = moment();
+    this.completeAt = this.firstKeyAt = null;
+  }
+
+  /** All of them can be read to their end. */
+  complete() {
+    this.completeAt ??= moment();
+  }
+
+  /** When the task was shown, and on what; goes to the log with the judgment. */
+  presentation() {
+    return { shown_at: this.shownAt, both_complete_at: this.completeAt,
+      first_key_at: this.firstKeyAt, device: device(), ui_version: VERSION };
   }
 
   read() {
@@ -45,13 +65,26 @@ export class Clock {
   /** Letters typed into a text are not keys of the judgment. */
   key(event) {
     if (event.repeat || MODIFIERS.has(event.key)) return;
+    this.firstKeyAt ??= moment();
     if (isText(event.target) && !event.ctrlKey && !event.metaKey && event.key !== 'Enter') return;
     this.keys += 1;
   }
 
   click(event) {
-    if (event.detail > 0) this.keys += 1; // detail 0: a click that a key made, counted already
+    if (event.detail === 0) return; // a click that a key made, counted already
+    this.keys += 1;
+    this.firstKeyAt ??= moment();
   }
+}
+
+/** UTC seconds by a clock that never runs backwards within a page. */
+function moment() {
+  return Math.round(performance.timeOrigin + performance.now()) / 1000;
+}
+
+function device() {
+  if (!window.matchMedia('(pointer: coarse)').matches) return 'desktop';
+  return Math.min(window.innerWidth, window.innerHeight) < PHONE_PX ? 'phone' : 'tablet';
 }
 
 /** @param {EventTarget|null} target whether it takes typed text */

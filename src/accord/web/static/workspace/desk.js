@@ -88,7 +88,7 @@ export class Desk extends EventTarget {
   }
 
   /** Judges the task in hand. Resolved when it is on this computer's disk. */
-  async judge(body, label) {
+  async judge(body, label, presentation) {
     const row = this.tasks[0];
     const key = newKey();
     const kept = { assignment: row.assignment, round: this.round, task: row.task, body, key,
@@ -97,7 +97,7 @@ export class Desk extends EventTarget {
     const old = this.history.splice(0, Math.max(0, this.history.length - HISTORY));
     await this.outbox.add({ key, kind: 'judgment', label, round: this.round,
       assignment: row.assignment, path: `/assignments/${row.assignment}/judgment`,
-      body: { key, body } }, [
+      body: { key, body, presentation } }, [
       ...this.drop(row),
       ['history', 'put', kept],
       ...old.map((each) => ['history', 'delete', each.assignment]),
