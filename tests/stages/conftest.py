@@ -113,7 +113,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, recipe_with: Callable[..., R
     with artifacts.write(folder / "reward", "reward_model") as place:
         save_reward_model(reward_model, policy.tokenizer, place)
     with artifacts.write(folder / "prompts", "prompts") as place:
-        artifacts.write_records(place, worlds.get("tiny").prompts()[::24])
+        artifacts.write_records(place, worlds.get("tiny").prompts()[::48])
     made = [artifacts.read(folder / name) for name in ("policy", "other", "reward", "prompts")]
     return Small(*made, recipe)
 

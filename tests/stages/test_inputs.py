@@ -49,14 +49,14 @@ def questions(number: int, start: int = 0) -> list[str]:
 def test_held_out_prompts_are_in_nothing_that_trains(given, fraction: float, seed: int) -> None:
     made = given(f"data.eval_fraction={fraction}", f"seed={seed}")
     train, heldout = texts(made.prompts), texts(made.heldout_prompts)
-    assert len(heldout) == round(288 * fraction)
+    assert len(heldout) == round(576 * fraction)
     assert sorted(train + heldout) == sorted(p.text for p in TINY.prompts())
     assert not set(heldout) & (set(train) | set(texts(made.demonstrations)))
     assert made.comparisons is None
     assert made.demonstrations is not None
     counted = made.demonstrations.manifest.metrics
     assert counted["num_about_heldout_prompts"] == len(heldout)  # each has one demonstration
-    assert counted["num_records"] == 288 - len(heldout)
+    assert counted["num_records"] == 576 - len(heldout)
 
 
 def test_the_seed_alone_says_which_prompts_are_held_out(given) -> None:

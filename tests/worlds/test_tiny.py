@@ -65,10 +65,10 @@ def test_a_foreign_prompt_is_an_error_with_a_remedy() -> None:
 
 def test_prompts_are_distinct_tagged_and_many() -> None:
     prompts = tiny.prompts()
-    assert len(prompts) == len({p.id for p in prompts}) == len({p.text for p in prompts}) == 288
+    assert len(prompts) == len({p.id for p in prompts}) == len({p.text for p in prompts}) == 576
     assert SKY.tags == ("colour", "sky")
     assert CAT.tags == ("home", "cat")
-    assert len(tiny.vocabulary()) == 90
+    assert len(tiny.vocabulary()) == 97
 
 
 def test_the_grammar_is_small_and_its_scores_bounded() -> None:
