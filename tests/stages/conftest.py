@@ -105,7 +105,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, recipe_with: Callable[..., R
     with torch.no_grad():
         for parameter in policy.network.model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter += 0.5 * noise * parameter.std()
+            parameter += 0.45 * noise * parameter.std()
     with artifacts.write(folder / "other", "policy") as place:
         save_policy(policy, place)
     reward_model = new_reward_model(folder / "policy", recipe.model, seed=1)
