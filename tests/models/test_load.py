@@ -71,7 +71,10 @@ def test_a_saved_policy_is_an_ordinary_folder(
         theirs, report = AutoModelForCausalLM.from_pretrained(
             tmp_path / "out", output_loading_info=True
         )
-        torch.testing.assert_close(theirs.eval()(input_ids=ids).logits, ours, atol=1e-5, rtol=1e-5)
+        merged = 5e-5 if settings["trainable"] == "lora" else 1e-5  # merging rounds the weights
+        torch.testing.assert_close(
+            theirs.eval()(input_ids=ids).logits, ours, atol=merged, rtol=1e-5
+        )
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert not (tmp_path / "out" / "adapter_config.json").exists()
