@@ -2,7 +2,7 @@
 
 Every answer of the SFT policy and of the tuned one is enumerated, with its probability, on held-out
 prompts of the tiny world; the best gold score that any policy can reach at the tuned policy's KL is
-then known exactly. Usage: python benchmarks/optimum_gap.py RUN... [--policy ppo] [--prompts 12]
+then known exactly. Usage: python benchmarks/optimum_gap.py RUN... [--policy ppo] [--prompts 48]
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Gap:
         return (self.policy_gold - self.reference_gold) / gain if gain > 1e-9 else math.nan
 
 
-def gap(run: Path, policy: str = "ppo", num_prompts: int = 12) -> Gap:
-    """Enumerate both policies of a finished tiny run on its first held-out prompts."""
+def gap(run: Path, policy: str = "ppo", num_prompts: int = 48) -> Gap:
+    """Enumerate both policies of a finished tiny run on held-out prompts."""
     recipe = load(run / "recipe.yaml")
     reference = load_policy(run / "sft", recipe.model)
     tuned = load_policy(run / policy, recipe.model)
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--policy", default="ppo")
-    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--prompts", type=int, default=48)
     arguments = parser.parse_args()
     for run in arguments.runs:
         found = gap(run, arguments.policy, arguments.prompts)
