@@ -12,7 +12,7 @@ from accord.cli import app
 from accord.cli_desk import LocalDesk
 from accord.cli_studio import goodbye, load_recipe, round_id
 from accord.errors import AccordError, ConfigError
-from accord.store import rounds
+from accord.store import rounds, schema
 from accord.store.database import open_store
 from accord.store.task import load_schema
 from tests.store.fill import drain, item, make_round, prefer, rater, rules
@@ -70,6 +70,67 @@ def test_a_database_without_rounds_says_none(tmp_path: Path) -> None:
     open_store(path).close()
     assert run("rounds", "-d", str(path)) == ""
     assert refused("freeze", "x", "-d", str(path)) == "no round called 'x'; there are: none"
+
+
+def prompts_file(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    rows = [
+        {"prompt": "Why is the sky blue?", "tags": ["user:1"]},
+        {"prompt": "why is the SKY  blue?", "tags": ["user:2"]},
+        {"prompt": "Why is grass green?", "tags": ["user:1"]},
+        {"prompt": "Why is snow white?", "tags": ["user:1"]},
+        {"prompt": "Write to ada@example.org", "tags": ["user:2"]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+INTAKE = ("--drop-duplicates", "--cap", "2", "--scan", "personal")
+SUMMARY = (
+    "2 of 5 are kept; 1 left out, copies of another; 1 left out, over the cap of 2 a source; "
+    "1 left out, with personal data\n"
+)
+
+
+def test_prompts_are_screened_queued_and_told(tmp_path: Path) -> None:
+    path, source, report = tmp_path / "studio.db", prompts_file(tmp_path), tmp_path / "out.jsonl"
+    with open_store(path) as store:
+        make_round(store, [], rules(policies=("policy",)), opened=False)
+    where = ("-d", str(path))
+    told = run("fill", "round", str(source), *INTAKE, "--dropped", str(report), *where)
+    assert told == SUMMARY + "2 prompts are queued; a running studio answers them\n"
+    rows = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [row["row"] for row in rows] == [2, 4, 5]
+    assert "ada" not in report.read_text()
+    with open_store(path) as store, store.read() as conn:
+        asked = conn.execute(schema.generations.select()).all()
+    said = sorted(row.params["extra"]["prompt"]["messages"][0]["content"] for row in asked)
+    assert said == ["Why is grass green?", "Why is the sky blue?"]
+    assert {row.params["extra"]["source"] for row in asked} == {"prompts.jsonl"}
+    assert "5 prompts" not in run("fill", "round", str(source), *where)  # two are known
+    exists = refused("fill", "round", str(source), *INTAKE, "--dropped", str(report), *where)
+    assert "exists" in exists
+    assert "no scan" in refused("fill", "round", str(source), "--scan", "nothing", *where)
+
+
+def test_items_are_screened_as_they_are_imported(tmp_path: Path) -> None:
+    path, source = tmp_path / "studio.db", prompts_file(tmp_path)
+    with open_store(path) as store:
+        make_round(store, [], task="demonstrate", opened=False)
+    told = run("import", "round", str(source), *INTAKE, "-d", str(path))
+    assert told == SUMMARY + "2 added, 0 were there already\n"
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(json.dumps({"prompt": "Mail ada@example.org"}) + "\n")
+    told = refused("import", "round", str(bad), "--scan", "personal", "-d", str(path))
+    assert "0 of 1 are kept" in told and "nothing is left" in told
+
+
+def test_prompts_need_someone_who_answers(tmp_path: Path) -> None:
+    path = tmp_path / "studio.db"
+    with open_store(path) as store:
+        make_round(store, [], opened=False)
+    told = refused("fill", "round", str(prompts_file(tmp_path)), "-d", str(path))
+    assert "no policy to answer" in told
 
 
 def test_training_is_shown_and_done_again(tmp_path: Path) -> None:

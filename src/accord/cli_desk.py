@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from accord import data
+from accord.data.screen import load_scan, screen
+from accord.errors import ConfigError, DataError
 from accord.store import accounts, backup, events, rounds, training
 from accord.store.database import Store
 from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
 from accord.store.records import ItemRole
+from accord.types import Reading
 from accord.web import lead_ops
 from accord.web.security import WebSettings
 
@@ -36,6 +44,12 @@ class Desk(Protocol):
         """Items from a file: ``added`` and ``duplicates``."""
         ...
 
+    def add_prompts(
+        self, round_id: str, path: Path, candidates: int | None, ahead: int | None
+    ) -> int:
+        """Prompts from a file for the round's policies to answer; how many were new."""
+        ...
+
     def trainees(self, round_id: str) -> list[JSON]:
         """How far each rater is with the training items."""
         ...
@@ -55,6 +69,41 @@ class Desk(Protocol):
     def backup(self) -> str:
         """Where a backup was written."""
         ...
+
+
+@contextmanager
+def screened(
+    source: Path, *, cap: int | None, drop_duplicates: bool, scan: str | None, dropped: Path | None
+) -> Iterator[tuple[Path, str]]:
+    """A file without what must not come in, under the same name, and what was left out in words.
+
+    It is screened here, where the lead is, so that a scan of the lead's own never runs in a server.
+
+    Args:
+        source: jsonl, json, csv or parquet.
+        cap: most records of one source.
+        drop_duplicates: keep the first of prompts that begin alike.
+        scan: name of the scan for personal data.
+        dropped: where to list what was left out, one JSON row each, without its text.
+
+    Raises:
+        DataError: unreadable rows, or nothing is left.
+        ConfigError: no such scan, or ``dropped`` is there already.
+    """
+    if dropped is not None and dropped.exists():
+        raise ConfigError(f"{dropped} exists; choose another name or delete it")
+    look = None if scan is None else load_scan(scan)
+    records = [r for r in data.read(source).records if not isinstance(r, Reading)]
+    found = screen(records, drop_duplicates=drop_duplicates, cap=cap, scan=look)
+    if dropped is not None:
+        rows = "".join(json.dumps(asdict(row)) + "\n" for row in found.dropped)
+        dropped.write_text(rows, encoding="utf-8")
+    if not found.kept:
+        raise DataError(f"{source}: {found.summary()}; nothing is left to bring in")
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / f"{source.stem}.jsonl"
+        data.export(found.kept, kept, "accord")
+        yield kept, found.summary()
 
 
 class LocalDesk:
@@ -97,6 +146,13 @@ class LocalDesk:
                 self._store, round_id, path.name, file, cast(ItemRole, role), "system"
             )
         return asdict(report)
+
+    def add_prompts(
+        self, round_id: str, path: Path, candidates: int | None, ahead: int | None
+    ) -> int:
+        """Prompts from a file, queued; the studio answers them when it runs."""
+        with path.open("rb") as file:
+            return lead_ops.add_prompts(self._store, round_id, path.name, file, candidates, ahead)
 
     def trainees(self, round_id: str) -> list[JSON]:
         """How far each rater is with the training items."""

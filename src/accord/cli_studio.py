@@ -59,6 +59,20 @@ DatabaseOption = Annotated[
 UrlOption = Annotated[
     str | None, typer.Option(help=f"A running studio instead; its token is in {TOKEN}.")
 ]
+CapOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most rows of one source: a tag user:... or source:..."),
+]
+DuplicatesOption = Annotated[
+    bool, typer.Option("--drop-duplicates", help="Keep the first of prompts that begin alike.")
+]
+ScanOption = Annotated[
+    str | None,
+    typer.Option(help="Leave out personal data: `personal`, or module:function of your own."),
+]
+DroppedOption = Annotated[
+    Path | None, typer.Option(help="List what was left out, and why, in this jsonl file.")
+]
 DEFAULT = "runs/default/studio.db"
 
 
@@ -171,13 +185,46 @@ def import_items(
     role: Annotated[
         str, typer.Option(help="normal, gold, attention, training or anchor.")
     ] = "normal",
+    cap: CapOption = None,
+    drop_duplicates: DuplicatesOption = False,
+    scan: ScanOption = None,
+    dropped: DroppedOption = None,
     database: DatabaseOption = DEFAULT,
     url: UrlOption = None,
 ) -> None:
     """Add items to a round."""
-    with desk(database, url) as found:
-        report = found.add_items(round_id(found, name), source, role)
+    with (
+        desk(database, url) as found,
+        intake(source, cap, drop_duplicates, scan, dropped) as kept,
+    ):
+        report = found.add_items(round_id(found, name), kept, role)
         typer.echo(f"{report['added']} added, {report['duplicates']} were there already")
+
+
+@studio.command()
+def fill(
+    name: Annotated[str, typer.Argument(metavar="ROUND", help="Its id or its name.")],
+    source: Annotated[Path, typer.Argument(help="A jsonl, json, csv or parquet file.")],
+    candidates: Annotated[
+        int | None, typer.Option(min=1, max=9, help="Answers a prompt; as the task needs.")
+    ] = None,
+    ahead: Annotated[
+        int | None, typer.Option(min=1, help="Keep so many items ready and no more.")
+    ] = None,
+    cap: CapOption = None,
+    drop_duplicates: DuplicatesOption = False,
+    scan: ScanOption = None,
+    dropped: DroppedOption = None,
+    database: DatabaseOption = DEFAULT,
+    url: UrlOption = None,
+) -> None:
+    """Queue prompts: the round's policies answer them, and each becomes an item."""
+    with (
+        desk(database, url) as found,
+        intake(source, cap, drop_duplicates, scan, dropped) as kept,
+    ):
+        num = found.add_prompts(round_id(found, name), kept, candidates, ahead)
+        typer.echo(f"{num} prompts are queued; a running studio answers them")
 
 
 @studio.command("training")
@@ -288,6 +335,24 @@ def desk(database: str, url: str | None, address: str = "") -> Iterator[Desk]:
 
     with open_store(database, create=False) as store:
         yield LocalDesk(store, address)
+
+
+@contextmanager
+def intake(
+    source: Path, cap: int | None, drop_duplicates: bool, scan: str | None, dropped: Path | None
+) -> Iterator[Path]:
+    """The file to bring in: as it is, or screened, and then what was left out is told."""
+    from accord.cli_desk import screened
+
+    if not (drop_duplicates or cap or scan or dropped):
+        yield source
+        return
+    with screened(source, cap=cap, drop_duplicates=drop_duplicates, scan=scan, dropped=dropped) as (
+        kept,
+        summary,
+    ):
+        typer.echo(summary)
+        yield kept
 
 
 def round_id(found: Desk, name: str) -> str:

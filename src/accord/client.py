@@ -223,10 +223,30 @@ class LeadStudio(Studio):
             path: a jsonl, json, csv or parquet file.
             role: ``normal``, or ``gold``, ``attention``, ``training``, ``anchor``.
         """
-        path = Path(path)
+        return self._upload(f"/lead/rounds/{round_id}/items", Path(path), {"role": role})
+
+    def add_prompts(
+        self,
+        round_id: str,
+        path: str | Path,
+        candidates: int | None = None,
+        ahead: int | None = None,
+    ) -> int:
+        """Upload prompts for the round's policies to answer; how many were new.
+
+        Args:
+            round_id: a round that is not closed and has policies; not a chat.
+            path: a jsonl, json, csv or parquet file.
+            candidates: answers a prompt; None: as the task needs.
+            ahead: keep so many items ready and no more; None: answer all.
+        """
+        wish = {"candidates": candidates, "ahead": ahead}
+        fields = {name: str(value) for name, value in wish.items() if value is not None}
+        return int(self._upload(f"/lead/rounds/{round_id}/prompts", Path(path), fields)["queued"])
+
+    def _upload(self, target: str, path: Path, fields: dict[str, str]) -> JSON:
         files = {"file": (path.name, path.read_bytes())}
-        target = f"/lead/rounds/{round_id}/items"
-        return dict(self.send("POST", target, files=files, data={"role": role}).json())
+        return dict(self.send("POST", target, files=files, data=fields).json())
 
     def dashboard(self, round_id: str) -> JSON:
         """Progress, agreement, biases, raters and what was left out, with intervals."""

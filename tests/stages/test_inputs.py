@@ -44,6 +44,28 @@ def questions(number: int, start: int = 0) -> list[str]:
     return [f"how much is {i} and {i} ?" for i in range(start, start + number)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_user_is_on_both_sides(given, tmp_path: Path, seed: int) -> None:
+    rows = [{"prompt": text, "tags": [f"user:{n % 8}"]} for n, text in enumerate(questions(40))]
+    rows += [{"prompt": text, "tags": ["lang:en"]} for text in questions(10, 40)]
+    source = write(tmp_path / "p.jsonl", rows)
+    made = given(f"data.prompts={source}", "data.eval_fraction=0.3", f"seed={seed}")
+    sides = [
+        {tag for record in part.records() for tag in record.tags if tag.startswith("user:")}
+        for part in (made.prompts, made.heldout_prompts)
+    ]
+    assert sides[0] | sides[1] == {f"user:{n}" for n in range(8)} and not sides[0] & sides[1]
+    heldout = texts(made.heldout_prompts)
+    assert 15 <= len(heldout) < 15 + 5  # a user's five are held out together
+    assert sorted(texts(made.prompts) + heldout) == sorted(row["prompt"] for row in rows)
+
+
+def test_a_single_user_cannot_be_on_both_sides(given, tmp_path: Path) -> None:
+    rows = [{"prompt": text, "tags": ["user:1"]} for text in questions(9)]
+    with pytest.raises(DataError, match="9 prompts are too few to hold some out by user"):
+        given(f"data.prompts={write(tmp_path / 'p.jsonl', rows)}")
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.25])
 @pytest.mark.parametrize("seed", [0, 3])
 def test_held_out_prompts_are_in_nothing_that_trains(given, fraction: float, seed: int) -> None:

@@ -12,7 +12,7 @@ from accord.artifacts import Artifact
 from accord.config import Recipe
 from accord.config.generators import AccordPolicy, OpenAIPolicy
 from accord.errors import ConfigError
-from accord.store import rounds
+from accord.store import prepare, rounds
 from accord.store.database import Store
 from accord.store.from_recipe import find_round, generators, head_to_head, open_round
 from accord.types import Completion, Message, Prompt, Record, Sample
@@ -130,6 +130,18 @@ def test_policies_of_a_report_meet_blind_with_scores(sqlite_store: Store, tmp_pa
     with pytest.raises(ConfigError, match="holds 1 policy"):
         alone = made(tmp_path / "b", "report", samples_sft=[sample(0, "a")])
         head_to_head(alone)
+
+
+def test_a_model_named_for_pairs_answers_what_a_lead_queues(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    named = recipe(tmp_path, "studio.generator_model=my-policy")
+    policy = generators(named).policies["policy"]
+    assert isinstance(policy, AccordPolicy) and policy.source == "my-policy"
+    found = open_round(named, sqlite_store, "system", samples=samples(tmp_path))
+    assert found.settings.policies == ("policy",)
+    asked = [Prompt("p", (Message("user", "Why?"),))]
+    assert prepare.fill_round(sqlite_store, found.id, asked) == 1
 
 
 def test_who_answers_raters_follows_from_the_recipe(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ TABLE: dict[str, set[str]] = {
     "POST /api/v1/lead/rounds/{round_id}/close": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/freeze": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/items": LEAD,
+    "POST /api/v1/lead/rounds/{round_id}/prompts": LEAD,
     "GET /api/v1/lead/rounds/{round_id}/dashboard": LOOK,
     "GET /api/v1/lead/rounds/{round_id}/ratings": LOOK,
     "GET /api/v1/lead/rounds/{round_id}/adjudications": LOOK,

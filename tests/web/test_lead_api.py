@@ -12,7 +12,7 @@ import pytest
 
 from accord.artifacts import read
 from accord.client import ClientError, LeadStudio, Studio
-from accord.store import accounts, adjudicate, rounds
+from accord.store import accounts, adjudicate, rounds, schema
 from accord.types import Comparison
 
 
@@ -134,6 +134,30 @@ def test_disagreements_and_questions(studio: Any, lead: Callable[[str], LeadStud
     assert mine["answer"] == "If it helps." and mine["about"] == task.prompt[-1].text
     assert not any(person.id in str(mine) for person in studio.people.values())
     assert lead("researcher").my_questions(found.id) == []  # each sees their own
+
+
+def test_prompts_are_queued_for_the_rounds_policies(
+    studio: Any, lead: Callable[[str], LeadStudio], tmp_path: Path
+) -> None:
+    settings = rounds.RoundSettings(policies=("policy",), calibration_share=0)
+    found = studio.round(num=1, settings=settings)
+    source = tmp_path / "prompts.jsonl"
+    source.write_text("".join(json.dumps({"prompt": f"Why {n}?"}) + "\n" for n in range(3)))
+    owner = lead("owner")
+    assert owner.add_prompts(found.id, source, candidates=3, ahead=5) == 3
+    assert owner.add_prompts(found.id, source) == 0
+    with studio.store.read() as conn:
+        (first, *_) = conn.execute(schema.generations.select()).all()
+    assert first.policies == ["policy"] * 3 and first.params["extra"]["ahead"] == 5
+    with pytest.raises(ClientError) as caught:
+        owner.add_prompts(found.id, source, candidates=99)
+    assert caught.value.status == 422
+    bad = tmp_path / "prompts.txt"
+    bad.write_text("Why?")
+    with pytest.raises(ClientError, match="end in"):
+        owner.add_prompts(found.id, bad)
+    with pytest.raises(ClientError, match="No policy to answer"):
+        owner.add_prompts(studio.round("Other").id, source)
 
 
 def test_training_is_watched_and_done_again(studio: Any, lead: Callable[[str], LeadStudio]) -> None:

@@ -311,7 +311,8 @@ class StudioConfig(Section):
 
     generator_model: Name | None = None
     """The model that answers: a policy folder or hub name, or a name on the server. None: the
-    run's SFT policy."""
+    run's SFT policy. To compare or rank, it answers the prompts that `accord studio fill` queues,
+    and None: nobody does."""
 
     weights: Literal["none", "quality"] = "none"
     """`quality`: each label weighs as its rater's estimated reliability says. `none`: all alike."""

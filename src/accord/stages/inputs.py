@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from accord import artifacts, data, worlds
 from accord.artifacts import Artifact
 from accord.config import Recipe
+from accord.data.screen import source_of
 from accord.engine.schedule import shuffled
 from accord.errors import ConfigError, DataError
 from accord.types import Comparison, Demonstration, Message, Prompt, Ranking, Record, to_dict
@@ -35,7 +36,8 @@ def inputs(recipe: Recipe, out: Path) -> Inputs:
 
     ``data.eval_fraction`` of the prompts is held out; demonstrations and comparisons about a
     held-out prompt are left out too, and counted in the artifact's metrics. A prompt given twice
-    counts once, so no copy of a held-out one is left to train on.
+    counts once, so no copy of a held-out one is left to train on. Prompts with a tag ``user:...``
+    are held out by user (Ouyang et al. 2022, A.2), so the share may be a little larger.
 
     Raises:
         ConfigError: no source for prompts.
@@ -44,12 +46,7 @@ def inputs(recipe: Recipe, out: Path) -> Inputs:
     demonstrations = _demonstrations(recipe)
     comparisons = _comparisons(recipe)
     prompts = _prompts(recipe, demonstrations, comparisons)
-    order = shuffled(len(prompts), recipe.seed, "heldout-prompts")
-    num_heldout = max(1, round(len(prompts) * recipe.data.eval_fraction))
-    if num_heldout >= len(prompts):
-        raise DataError(f"data.prompts: {len(prompts)} prompts are too few to hold some out")
-    heldout = [prompts[i] for i in sorted(order[:num_heldout])]
-    train = [prompts[i] for i in sorted(order[num_heldout:])]
+    heldout, train = _hold_out(prompts, recipe)
     unseen = {prompt.messages for prompt in heldout}
 
     def freeze(name: str, kind: str, records: Sequence[Record], dropped: int) -> Artifact:
@@ -86,6 +83,25 @@ def inputs(recipe: Recipe, out: Path) -> Inputs:
         if comparisons
         else None,
     )
+
+
+def _hold_out(prompts: Sequence[Prompt], recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
+    """Held-out prompts and the others, each in their order."""
+    order = shuffled(len(prompts), recipe.seed, "heldout-prompts")
+    num_heldout = max(1, round(len(prompts) * recipe.data.eval_fraction))
+    users = [source_of(prompt, ("user:",)) for prompt in prompts]
+    places: dict[str, list[int]] = {}
+    for i, user in enumerate(users):
+        places.setdefault(user, []).append(i)
+    held: set[int] = set()
+    for i in order:
+        if len(held) < num_heldout:
+            held.update(places[users[i]] if users[i] else (i,))
+    if len(held) >= len(prompts):
+        by = " by user" if any(users) else ""
+        raise DataError(f"data.prompts: {len(prompts)} prompts are too few to hold some out{by}")
+    heldout = [prompt for i, prompt in enumerate(prompts) if i in held]
+    return heldout, [prompt for i, prompt in enumerate(prompts) if i not in held]
 
 
 def _digest(records: Sequence[Record]) -> str:

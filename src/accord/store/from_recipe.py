@@ -162,7 +162,9 @@ def generators(recipe: Recipe) -> GeneratorConfig:
 
 
 def _speaks(config: StudioConfig) -> bool:
-    return config.task == "chat" or (config.task == "demonstrate" and config.show_draft)
+    """Whether a model answers: to raters, or, where one is named, prompts that a lead queues."""
+    drafts = config.task == "demonstrate" and config.show_draft
+    return config.task == "chat" or drafts or config.generator_model is not None
 
 
 def _project(store: Store, config: StudioConfig, actor: str) -> Project:

@@ -198,6 +198,20 @@ def import_items(
     return asdict(lead_ops.import_items(store, round_id, name, file.file, role, account.id))
 
 
+@router.post("/rounds/{round_id}/prompts")
+def add_prompts(
+    account: Lead,
+    store: Db,
+    round_id: str,
+    file: UploadFile,
+    candidates: Annotated[int | None, Form(ge=1, le=9)] = None,
+    ahead: Annotated[int | None, Form(ge=1, le=1_000_000)] = None,
+) -> Json:
+    """Queue prompts from a file; each becomes an item when the round's policies have answered."""
+    name = file.filename or "upload"
+    return {"queued": lead_ops.add_prompts(store, round_id, name, file.file, candidates, ahead)}
+
+
 @router.get("/rounds/{round_id}/dashboard")
 def dashboard(account: Reader, store: Db, round_id: str) -> Json:
     """Progress, agreement, habits, raters, drift and what was left out, with intervals."""

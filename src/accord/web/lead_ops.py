@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,7 +17,7 @@ from accord import data
 from accord.artifacts import Artifact, read
 from accord.data.export import Shape
 from accord.errors import AccordError, DataError
-from accord.store import accounts, adjudicate, rounds, schema
+from accord.store import accounts, adjudicate, prepare, rounds, schema
 from accord.store.accounts import Account
 from accord.store.database import Store, StoreError
 from accord.store.freeze import Weights, freeze_round
@@ -112,6 +113,48 @@ def import_items(
         DataError: a kind of file that is not read, unreadable rows, or items that do not fit.
     """
     found = rounds.get_round(store, round_id)
+    with _uploaded(name, file) as (path, shown):
+        new = read_items(path, found.task, role, source=shown)
+    return rounds.add_items(store, round_id, new, actor)
+
+
+def add_prompts(
+    store: Store,
+    round_id: str,
+    name: str,
+    file: BinaryIO,
+    candidates: int | None = None,
+    ahead: int | None = None,
+) -> int:
+    """Queue prompts of an uploaded file for the policies that answer in a round; how many are new.
+
+    Args:
+        store: where the round is.
+        round_id: a round that is not closed and has policies; not a chat.
+        name: what the file was called; kept as the source.
+        file: its bytes.
+        candidates: answers a prompt; None: as the task needs.
+        ahead: keep so many items ready and no more; None: answer all.
+
+    Raises:
+        DataError: a kind of file that is not read, or unreadable rows.
+        StoreError: the round is a chat, takes no more items, or has nobody to answer.
+    """
+    rounds.get_round(store, round_id)
+    with _uploaded(name, file) as (path, shown):
+        new = data.read_prompts(path, bad_rows_path=path.with_name("bad-rows.txt"))
+    return prepare.fill_round(
+        store, round_id, new, num_candidates=candidates, ahead=ahead, source=shown
+    )
+
+
+@contextmanager
+def _uploaded(name: str, file: BinaryIO) -> Iterator[tuple[Path, str]]:
+    """An uploaded file on the disk, and its name as it may be shown, while it is read.
+
+    Raises:
+        DataError: a kind of file that is not read; what the reader says, without our own paths.
+    """
     shown = re.sub(r"[^\w.-]+", "_", Path(name).name)[-80:]
     suffix = Path(shown).suffix.lower()
     if suffix not in UPLOAD_SUFFIXES:
@@ -122,11 +165,10 @@ def import_items(
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         try:
-            new = read_items(path, found.task, role, source=shown)
+            yield path, shown
         except DataError as error:  # without the places of files on the server
             said = str(error).replace(str(path), shown).partition("\nThe whole list:")[0]
             raise DataError(said.partition("; see /")[0]) from error
-    return rounds.add_items(store, round_id, new, actor)
 
 
 def decide(
