@@ -159,6 +159,27 @@ def test_a_constant_added_to_a_feature_changes_nothing_and_a_unit_only_its_numbe
     assert tenfold.covariates[0].value == pytest.approx(plain.covariates[0].value / 10, abs=1e-7)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e6])
+@pytest.mark.parametrize(
+    "more", [{}, {"interval": "bootstrap", "num_resamples": 20}, {"prior": 0.1}], ids=str
+)
+def test_a_feature_in_whatever_unit_can_be_fitted(unit: float, more: dict[str, object]) -> None:
+    def fit(unit: float) -> Ratings:
+        return rate(ROWS, covariates={"length": lambda c: unit * log_words(c)}, **more)  # type: ignore[arg-type]
+
+    plain, other = fit(1.0), fit(unit)
+    alike(plain, other)
+    one, two = plain.covariates[0], other.covariates[0]
+    for name in ("value", "error", "low", "high"):
+        assert getattr(two, name) * unit == pytest.approx(getattr(one, name), rel=1e-6)
+
+
+def test_a_feature_that_never_differs_is_refused_in_whatever_unit() -> None:
+    for constant in (0.0, 1e-9, 5.0):
+        with pytest.raises(DataError, match="a feature never differs"):
+            rate(ROWS, covariates={"same": lambda c, constant=constant: constant})  # type: ignore[misc]
+
+
 def test_turning_all_outcomes_round_turns_the_ratings_round() -> None:
     other: dict[Choice, Choice] = {"a": "b", "b": "a", "tie": "tie"}
     turned = [Comparison(r.prompt, r.a, r.b, other[r.choice], rater=r.rater) for r in ROWS]

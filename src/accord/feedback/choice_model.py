@@ -222,6 +222,21 @@ def build_stages(
     return Stages(option[index], feature[index], chosen[index], inverse.reshape(-1), unit)
 
 
+def standardise(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Columns by their standard deviation (of F features, in n rows), and what that is.
+
+    The fit, a prior and what counts as running away then do not depend on a feature's unit.
+
+    Returns:
+        The (F,) standard deviations, 1 where a feature never differs, and the (n, F) features.
+    """
+    if not features.size:
+        return np.ones(features.shape[1]), features
+    spread = features.std(axis=0)
+    spread[spread == 0.0] = 1.0
+    return spread, (features - features.mean(axis=0)) / spread
+
+
 def groups_of_options(groups: Sequence[Stages], num_options: int) -> list[list[int]]:
     """Sets of options that can be compared, best set first (Ford 1957).
 

@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.errors import DataError
-from accord.feedback.choice_model import ChoiceModel, Stages, build_stages, groups_of_options
+from accord.feedback.choice_model import (
+    ChoiceModel,
+    Stages,
+    build_stages,
+    groups_of_options,
+    standardise,
+)
 from accord.feedback.intervals import t_quantile
 from accord.feedback.votes import Feature, IntArray
 from accord.rng import FloatArray, uniform
@@ -131,7 +137,7 @@ def rate(
         key: names the option a completion stands for.
         order: estimate what it is worth to be shown first (rankings: linear down the list).
         covariates: features of a completion whose influence is estimated and so taken out of the
-            ratings, by name; :func:`accord.feedback.votes.log_words` for length.
+            ratings, by name, in whatever unit; :func:`accord.feedback.votes.log_words` for length.
         weights: of the verdicts, for example by :func:`accord.feedback.quality.rater_weights`.
         interval: the sandwich reaches as many errors as Student's t has at the smallest number of
             clusters less one; the bootstrap takes percentiles.
@@ -244,10 +250,11 @@ def _bootstrap(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Verdicts as choices among numbered options."""
+    """Verdicts as choices among numbered options; ``spread`` is what covariates are divided by."""
 
     options: tuple[str, ...]
     names: tuple[str, ...]
+    spread: FloatArray
     order: bool
     model: ChoiceModel
     kept: NDArray[np.bool_]
@@ -266,7 +273,8 @@ class _Table:
         kept: list[bool] = []
         raters: list[str] = []
         prompts: list[str] = []
-        for row in verdicts:
+        spread, style = _standardised(verdicts, list(covariates.values()))
+        for number, row in enumerate(verdicts):
             texts, ranks = _listed(row)
             names = [key(text) for text in texts]
             if len(set(names)) < 2:
@@ -274,10 +282,7 @@ class _Table:
                 continue
             place = [options.setdefault(name, len(options)) for name in names]
             shown = [[0.5 - i / (len(texts) - 1)] if order else [] for i in range(len(texts))]
-            feature = [
-                [*side, *(function(text) for function in covariates.values())]
-                for side, text in zip(shown, texts, strict=True)
-            ]
+            feature = [[*side, *own] for side, own in zip(shown, style[number], strict=True)]
             for rank in sorted(set(ranks)):
                 left = [i for i in range(len(ranks)) if ranks[i] >= rank]
                 if len(left) > 1:
@@ -299,6 +304,7 @@ class _Table:
         return _Table(
             tuple(options),
             tuple(covariates),
+            spread,
             order,
             ChoiceModel(groups, len(options), width, tuple(sizes)),
             np.array(kept, dtype=bool),
@@ -343,15 +349,14 @@ class _Table:
         critical: float,
         log_likelihood: float,
     ) -> Ratings:
-        """The parameters with their names."""
-        error = np.sqrt(np.diag(cov))
+        """The parameters with their names, covariates in their own units again."""
+        num, end = len(self.options), len(self.options) + self.model.num_features
+        unit = np.ones(len(value))
+        unit[end - len(self.names) : end] = self.spread
+        numbers = np.stack([value, np.sqrt(np.diag(cov)), low, high]) / unit
         ties = [f"tie of {size}" for size in self.model.tie_sizes]
         names = [*self.options, *(["shown first"] if self.order else []), *self.names, *ties]
-        rows = [
-            Rating(name, *map(float, numbers))
-            for name, *numbers in zip(names, value, error, low, high, strict=True)
-        ]
-        num, end = len(self.options), len(self.options) + self.model.num_features
+        rows = [Rating(name, *row) for name, row in zip(names, numbers.T.tolist(), strict=True)]
         best = np.argsort(-value[:num], kind="stable")
         return Ratings(
             ratings=tuple(rows[i] for i in best.tolist()),
@@ -371,6 +376,17 @@ def _listed(row: Comparison | Ranking) -> tuple[tuple[Completion, ...], tuple[in
         return row.completions, row.ranks
     ranks = {"a": (0, 1), "b": (1, 0), "tie": (0, 0), "both_bad": (0, 0)}[row.choice]
     return (row.a, row.b), ranks
+
+
+def _standardised(
+    verdicts: Sequence[Comparison | Ranking], covariates: Sequence[Feature]
+) -> tuple[FloatArray, list[list[list[float]]]]:
+    """The spread of each covariate, and the covariates of each text in these units."""
+    texts = [_listed(row)[0] for row in verdicts]
+    flat = [[feature(text) for feature in covariates] for row in texts for text in row]
+    spread, scaled = standardise(np.array(flat, np.float64).reshape(len(flat), len(covariates)))
+    rows = iter(scaled.tolist())
+    return spread, [[next(rows) for _ in row] for row in texts]
 
 
 def _stages(rows: list[tuple[list[int], list[list[float]], list[bool], int]], width: int) -> Stages:
