@@ -6,6 +6,7 @@ in Potato; the order in which threads or processes ask changes nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from accord.store.task import RoundSettings
@@ -52,7 +53,7 @@ def role_of_draw(settings: RoundSettings, round_id: str, rater: str, counter: in
     """
     batch, offset = divmod(counter, settings.batch_size)
     names = (settings.seed, "mix", round_id, rater, batch)
-    order = permutation(settings.batch_size, *names)
+    order = _batch(settings.batch_size, *names)
     start = 0
     for role, share in zip(
         CHECKS, (settings.gold_share, settings.attention_share, settings.anchor_share), strict=True
@@ -62,6 +63,12 @@ def role_of_draw(settings: RoundSettings, round_id: str, rater: str, counter: in
             return role
         start += count
     return "normal"
+
+
+@lru_cache(maxsize=1024)
+def _batch(size: int, *names: str | int) -> tuple[int, ...]:
+    """The order of a rater's batch, kept while they are in it: to draw it takes 0.1 ms."""
+    return permutation(size, *names)
 
 
 def _rounded(value: float, *names: str | int) -> int:

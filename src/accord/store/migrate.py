@@ -1,7 +1,7 @@
 """Bring a database up to date, after a backup, or refuse it with a reason.
 
 The steps are in ``accord/migrations``, one Alembic revision a file. A new one: change
-``schema.py``, add ``m0002_....py`` with ``down_revision = "0001"``, set :data:`HEAD` to it; the
+``schema.py``, add ``m0003_....py`` with ``down_revision = "0002"``, set :data:`HEAD` to it; the
 tests compare what the steps build with ``schema.py`` and migrate a copy of every older schema.
 """
 
@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from accord.store.faults import StoreError
 from accord.workspace import sync
 
-HEAD = "0001"
+HEAD = "0002"
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 

@@ -264,7 +264,7 @@ assignments = Table(
     Column("first_key_at", Double),
     Column("skip_reason", String(200)),
     sa.UniqueConstraint("item_id", "rater_id", "repeat"),
-    Index(None, "round_id", "rater_id", "state"),
+    Index(None, "round_id", "rater_id", "state", "reason"),  # counted at every judgment
     Index(None, "rater_id", "finished_at"),
 )
 Index(
