@@ -40,7 +40,8 @@ from accord.store.database import open_store
 
 T = TypeVar("T")
 PATIENCE = 600.0
-"""Seconds in which a server must answer; many, because the run may be suspended meanwhile."""
+"""Seconds without any answer after which a server hangs, not counting those of a suspended run."""
+LOOK_SECONDS = 0.005
 START_SECONDS = 0.3
 """Longer than a forked server takes to start, so that some kills come while it does."""
 FULL = 0.8
@@ -189,7 +190,7 @@ async def one_database(
     server.start(place)
     book.over = True
     before = len(book.acked)
-    await asyncio.wait_for(asyncio.gather(*clients), PATIENCE)
+    await answers(book, clients, lambda: False)
     server.kill()
     tally.acked += len(book.acked) - before
     look(tally, place / "studio.db", book, whole=True)
@@ -200,13 +201,28 @@ async def moment(
 ) -> None:
     """Wait for so many acknowledgments and a little longer; with 0, for a part of the start."""
     enough = len(book.acked) + acks
-    async with asyncio.timeout(PATIENCE):
-        while len(book.acked) < enough and not all(client.done() for client in clients):
-            await asyncio.sleep(0.002)
-            for client in clients:
-                if client.done():
-                    client.result()  # raises what a client met that is no broken connection
+    await answers(book, clients, lambda: len(book.acked) >= enough)
     await asyncio.sleep(rng.uniform(0.0, 0.02 if acks else START_SECONDS))
+
+
+async def answers(
+    book: Book, clients: Sequence[asyncio.Task[None]], enough: Callable[[], bool]
+) -> None:
+    """Wait while clients work, until there is enough or nothing left to do.
+
+    Raises:
+        TimeoutError: nobody was answered for a long time.
+        ToolError: a client was refused.
+    """
+    waited, last = 0, -1
+    while not enough() and not all(client.done() for client in clients):
+        waited, last = (waited + 1 if last == len(book.acked) else 0), len(book.acked)
+        if waited > PATIENCE / LOOK_SECONDS:
+            raise TimeoutError(f"no answer for {PATIENCE:.0f} s after {last} judgments")
+        await asyncio.sleep(LOOK_SECONDS)
+        for client in clients:
+            if client.done():
+                client.result()  # raises what a client met that is no broken connection
 
 
 def look(tally: Tally, path: Path, book: Book, *, whole: bool = False) -> None:
@@ -219,8 +235,7 @@ def look(tally: Tally, path: Path, book: Book, *, whole: bool = False) -> None:
         tally.cut_but_saved += sum(conn.execute(query, (t,)).fetchone()[0] for t in book.doubt)
     if whole or tally.crashes % 50 == 0:
         tally.check(path, book.acked, verify=whole)
-        said = f"{tally.crashes} kills, {tally.acked} acknowledged, {tally.lost} lost"
-        print(said, file=sys.stderr, flush=True)
+        print(vars(tally), file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="on the disk to test; default: a temporary one")
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="http-kill-") as folder:
         sizes: dict[str, Any] = {"items": args.items, "raters": args.clients, "seed": args.seed}

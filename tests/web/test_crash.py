@@ -13,7 +13,7 @@ import pytest
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "http_kill.py"
 ANOTHER = """
 INSERT INTO events (project_id, seq, kind, actor, key, assignment_id, body, at, hash)
-SELECT project_id, seq + 1, kind, actor, 'other', assignment_id, body, at, hash
+SELECT project_id, seq + 9, kind, actor, 'other', assignment_id, body, at, hash
 FROM events WHERE kind = 'judgment'
 """
 
