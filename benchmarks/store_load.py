@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from accord.store import assign, events, pick, schema
+from accord.store import assign, database, events, pick, schema
 from accord.store.columns import new_id, now
 from accord.store.database import Store, open_store
 from accord.store.judgments import submit
@@ -56,14 +56,20 @@ def main() -> None:
         url = options.url or f"sqlite:///{Path(folder) / 'studio.db'}"
         began = time.perf_counter()
         sizes = (options.items, options.judgments, options.raters)
-        if not options.filled:  # in a process of its own, whose memory is not counted
-            child = multiprocessing.get_context("spawn").Process(target=fill, args=(url, *sizes))
-            child.start()
-            child.join()
-            if child.exitcode:
-                sys.exit("the store could not be filled")
+        if not options.filled:
+            fill_apart(url, *sizes)
             print(json.dumps({"fill_seconds": round(time.perf_counter() - began)}), flush=True)
         measure(url, options.raters, options.asks)
+
+
+def fill_apart(url: str, num_items: int, num_judgments: int, num_raters: int) -> None:
+    """:func:`fill` in a process of its own: its memory and settings are not what is measured."""
+    sizes = (num_items, num_judgments, num_raters)
+    child = multiprocessing.get_context("spawn").Process(target=fill, args=(url, *sizes))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit("the store could not be filled")
 
 
 def fill(url: str, num_items: int, num_judgments: int, num_raters: int) -> None:
@@ -72,6 +78,7 @@ def fill(url: str, num_items: int, num_judgments: int, num_raters: int) -> None:
     Raters judged in the round's order, so that the first raters have long lists of items that
     still wait for others: the hardest case for the search of the next one.
     """
+    database.SQLITE_PRAGMAS |= {"cache_size": "-1000000", "synchronous": "OFF"}
     with open_store(url) as store:
         people = [
             {"id": f"rater-{i}", "name": f"r{i}", "name_key": f"r{i}", "role": "rater"}
@@ -112,20 +119,17 @@ def share_out(
 
     The first raters did most, so their lists of items that still wait for others are long.
     """
-    taken: dict[str, int] = dict.fromkeys(names, 0)
+    taken = dict.fromkeys(names, 0)
     rows: list[tuple[str, str]] = []
-    given: set[tuple[str, str]] = set()
-    usual = num_judgments // num_raters
-    for everything in (False, True):  # the second time round gives what is missing
-        for place in range(num_raters):
-            share = 2 * usual * (num_raters - place) // (num_raters + 1)
-            for name in names if everything else names[:share]:
-                pair = (name, f"rater-{place}")
-                free = taken[name] < OVERLAP - 1 and pair not in given
-                if free and len(rows) < num_judgments:
-                    taken[name] += 1
-                    given.add(pair)
-                    rows.append(pair)
+    usual, first = num_judgments / num_raters, 0
+    for place in range(num_raters):
+        share = round(2 * usual * (num_raters - place - 0.5) / num_raters)
+        while first < len(names) and taken[names[first]] >= OVERLAP - 1:
+            first += 1
+        for name in names[first : first + share]:
+            if taken[name] < OVERLAP - 1:
+                taken[name] += 1
+                rows.append((name, f"rater-{place}"))
     return rows, taken
 
 

@@ -81,13 +81,18 @@ def fill(
     add_items(store, made.id, items, "system")
     rounds.open_round(store, made.id, "system")
     people = [accounts.create_account(store, f"rater {n}") for n in range(num_raters)]
+    return access(store, made.id, [person.id for person in people])
+
+
+def access(store: Store, round_id: str, people: list[str]) -> dict[str, object]:
+    """A token for each person, and sessions for the first two."""
     return {
-        "round": made.id,
+        "round": round_id,
         "tokens": [
-            accounts.create_token(store, person.id, "load", "rater", actor="system")
+            accounts.create_token(store, person, "load", "rater", actor="system")
             for person in people
         ],
-        "sessions": [accounts.start_session(store, person.id).token for person in people[:2]],
+        "sessions": [accounts.start_session(store, person).token for person in people[:2]],
     }
 
 
