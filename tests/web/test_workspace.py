@@ -457,6 +457,82 @@ def test_a_reload_and_a_crash_lose_and_double_nothing(
     once(studio, 3)
 
 
+SLOW_DISK = """
+  const getAll = IDBObjectStore.prototype.getAll;
+  IDBObjectStore.prototype.getAll = function () {
+    const request = getAll.call(this), slow = {};
+    request.onsuccess = () => setTimeout(() => { slow.result = request.result; slow.onsuccess(); }, 400);
+    return slow;
+  };
+  window.seen = new Set();
+  setInterval(() => {
+    document.querySelector('accord-workspace')?.requestUpdate?.();
+    const text = document.querySelector('.saved')?.innerText;
+    if (text) window.seen.add(text.trim());
+  }, 5);
+"""  # noqa: E501
+
+
+def test_all_is_saved_is_not_said_before_it_is_known(
+    visit: Callable[..., Page], studio: Any, context: BrowserContext
+) -> None:
+    page = visit("pairs")
+    ready(page, 0)
+    studio.down = True
+    judge(page, 0, 1)
+    saved(page, "1 kept here")
+    page.close()
+    studio.down, studio.deaf = False, True  # it can be read who is here, and nothing is taken
+    context.add_init_script(SLOW_DISK)
+    page = visit("pairs")
+    saved(page, "1 kept here")
+    assert "All saved" not in page.evaluate("[...window.seen].join('|')")
+    studio.deaf = False
+    online(page)
+    saved(page)
+
+
+def test_a_dialog_opens_again_before_its_first_one_has_said_that_it_is_shut(
+    visit: Callable[..., Page],
+) -> None:
+    page = visit("pairs")
+    ready(page, 0)
+    press(page, "?")
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    page.evaluate(  # one task of the browser: its close event comes after the key
+        """() => {
+          document.querySelector('dialog').close();
+          document.dispatchEvent(new KeyboardEvent('keydown', { key: '?', bubbles: true }));
+        }"""
+    )
+    page.wait_for_timeout(SETTLE_MS)
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    assert page.evaluate("document.querySelectorAll('dialog').length") == 1
+    press(page, "Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    press(page, "1")
+    ready(page, 1)
+
+
+def test_two_practice_answers_that_come_back_together_are_told_one_after_the_other(
+    visit: Callable[..., Page], studio: Any
+) -> None:
+    studio.training = True
+    page = visit("pairs")
+    ready(page, 0)
+    studio.down = True
+    judge(page, 0, 2)
+    saved(page, "2 kept here")
+    studio.down = False
+    online(page)
+    saved(page)
+    for _ in range(2):
+        expect(page.locator("dialog")).to_be_visible()
+        expect(page.locator("dialog")).to_contain_text("This was a practice task")
+        press(page, "Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+
+
 def test_an_answer_that_got_lost_is_sent_again_and_saved_once(
     visit: Callable[..., Page], studio: Any
 ) -> None:

@@ -1,5 +1,6 @@
 // <accord-workspace round="..."> : where a rater works. The shell around one task at a time.
 
+import { repeat } from './vendor/lit.js';
 import { Part, html, nothing } from './workspace/ui.js';
 import { Api, Refused, SignedOut, Unreachable, newKey } from './workspace/api.js';
 import { openLocal } from './workspace/local.js';
@@ -64,11 +65,12 @@ export class Workspace extends Part {
       return;
     }
     this.local = await openLocal(this.me.id ?? this.me.name);
-    this.outbox = new Outbox(this.api, this.local);
-    this.outbox.addEventListener('change', () => this.requestUpdate());
-    this.outbox.addEventListener('sent', (event) => this.onSent(event.detail));
-    this.outbox.addEventListener('refused', () => this.say('The server did not take an answer. See "not taken" above.'));
-    await this.outbox.load();
+    const outbox = new Outbox(this.api, this.local);
+    outbox.addEventListener('change', () => this.requestUpdate());
+    outbox.addEventListener('sent', (event) => this.onSent(event.detail));
+    outbox.addEventListener('refused', () => this.say('The server did not take an answer. See "not taken" above.'));
+    await outbox.load();
+    this.outbox = outbox; // not before: until it is read, nobody knows what waits in it
     this.clock = new Clock();
     const { version, acknowledged } = this.info.guideline ?? {};
     this.agreed = acknowledged ? version : 0;
@@ -434,7 +436,12 @@ export class Workspace extends Part {
         <a class="button quiet" href="/">All rounds</a></p></section>`;
   }
 
+  /** A new dialog is a new element, also where one of its kind is shut and has not said so yet. */
   renderDialog() {
+    return repeat([this.dialog], (dialog) => dialog, () => this.dialogOf());
+  }
+
+  dialogOf() {
     const { dialog } = this;
     const shut = () => { if (this.dialog === dialog) this.shut(); };
     switch (this.dialog?.name) {
