@@ -12,7 +12,7 @@ from accord.cli import app
 from accord.cli_desk import LocalDesk
 from accord.cli_studio import goodbye, load_recipe, round_id
 from accord.errors import AccordError, ConfigError
-from accord.store import rounds, schema
+from accord.store import accounts, rounds, schema
 from accord.store.database import open_store
 from accord.store.task import load_schema
 from tests.store.fill import drain, item, make_round, prefer, rater, rules
@@ -70,6 +70,22 @@ def test_a_database_without_rounds_says_none(tmp_path: Path) -> None:
     open_store(path).close()
     assert run("rounds", "-d", str(path)) == ""
     assert refused("freeze", "x", "-d", str(path)) == "no round called 'x'; there are: none"
+
+
+def test_someone_is_erased_after_a_question(tmp_path: Path) -> None:
+    path = tmp_path / "studio.db"
+    with open_store(path) as store:
+        ada = accounts.create_account(store, "Ada Lovelace", "rater").id
+    where = ("-d", str(path))
+    done = CliRunner().invoke(app, ["studio", "erase", ada, *where], input="n\n")
+    assert done.exit_code == 1 and "cannot be undone" in done.output
+    with open_store(path) as store:
+        assert [a.name for a in accounts.list_accounts(store)] == ["Ada Lovelace"]
+    assert "is erased" in run("erase", ada, "--yes", *where)
+    assert b"Ada Lovelace" not in path.read_bytes()
+    with open_store(path) as store:
+        assert accounts.list_accounts(store) == []
+    assert "rater-0" in refused("erase", "rater-0", "--yes", *where)
 
 
 def prompts_file(tmp_path: Path) -> Path:

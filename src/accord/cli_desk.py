@@ -62,6 +62,10 @@ class Desk(Protocol):
         """A frozen round's labels as a file."""
         ...
 
+    def erase_account(self, account_id: str) -> None:
+        """Forget who someone is, for good."""
+        ...
+
     def verify(self) -> list[str]:
         """Problems in the log."""
         ...
@@ -171,6 +175,10 @@ class LocalDesk:
         finally:
             done()
         return dest
+
+    def erase_account(self, account_id: str) -> None:
+        """Forget who someone is, for good."""
+        accounts.erase_account(self._store, account_id, actor="system")
 
     def verify(self) -> list[str]:
         """Problems in the log."""

@@ -250,6 +250,21 @@ def trainees(
 
 
 @studio.command()
+def erase(
+    account: Annotated[str, typer.Argument(help="The id, rater-..., on the page People.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    database: DatabaseOption = DEFAULT,
+    url: UrlOption = None,
+) -> None:
+    """Forget who someone is, for good; their judgments stay, under a number."""
+    if not yes:
+        typer.confirm(f"Forget who {account} is? This cannot be undone", abort=True)
+    with desk(database, url) as found:
+        found.erase_account(account)
+    typer.echo(f"{account} is erased; backups made before still have the name")
+
+
+@studio.command()
 def backup(database: DatabaseOption = DEFAULT, url: UrlOption = None) -> None:
     """Write a complete copy of the database, while people work if need be."""
     with desk(database, url) as found:

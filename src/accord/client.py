@@ -264,6 +264,10 @@ class LeadStudio(Studio):
         """Change ``role`` or ``status`` (``active`` or ``disabled``) of an account."""
         self.post(f"/lead/accounts/{account_id}", fields)
 
+    def erase_account(self, account_id: str) -> None:
+        """Forget who someone is, for good; what they judged stays under a number."""
+        self.post(f"/lead/accounts/{account_id}/erase")
+
     def adjudications(self, round_id: str) -> list[JSON]:
         """Items on which raters differ and a decision is wanted."""
         return list(self.get(f"/lead/rounds/{round_id}/adjudications"))

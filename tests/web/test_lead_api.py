@@ -107,6 +107,47 @@ def test_people_are_invited_changed_and_kept_out(
         owner.set_account("rater-00000000", status="disabled")
 
 
+def test_a_person_is_erased_and_their_judgments_stay(
+    studio: Any, lead: Callable[[str], LeadStudio]
+) -> None:
+    found = studio.round(guideline="")
+    rater, owner = lead("rater"), lead("owner")
+    (task,) = rater.next_tasks(found.id)
+    rater.judge(task.assignment, {"outcome": "a", "strength": 1})
+    person = studio.people["rater"]
+    with pytest.raises(ClientError) as caught:
+        lead("researcher").erase_account(person.id)
+    assert caught.value.status == 403
+    owner.erase_account(person.id)
+    with pytest.raises(ClientError) as caught:
+        rater.me()
+    assert caught.value.status == 401
+    gone = accounts.get_account(studio.store, person.id)
+    assert gone is not None and person.name not in str(gone)
+    assert owner.round(found.id)["num_judgments"] == 1
+    assert owner.verify() == []
+    with pytest.raises(ClientError, match="own account"):
+        owner.erase_account(studio.people["owner"].id)
+    with pytest.raises(ClientError) as caught:
+        owner.erase_account("rater-00000000")
+    assert caught.value.status == 400
+
+
+def test_the_page_erases_only_with_its_box_ticked(studio: Any) -> None:
+    browser, person = studio.client("owner"), studio.people["rater"]
+    page = browser.get("/lead/people").text
+    assert page.count(">Erase<") == 4  # everyone but the owner who looks
+    assert ">Erase<" not in studio.client("researcher").get("/lead/people").text
+    form = {"csrf": browser.headers["x-csrf-token"]}
+    url = f"/lead/accounts/{person.id}/erase"
+    assert browser.post(url, data=form).status_code == 400
+    assert person.name in browser.get("/lead/people").text
+    done = browser.post(url, data=form | {"sure": "yes"})
+    assert done.status_code == 303
+    page = browser.get(done.headers["location"]).text
+    assert "Erased." in page and person.name not in page
+
+
 def test_disagreements_and_questions(studio: Any, lead: Callable[[str], LeadStudio]) -> None:
     found = studio.round()
     item = rounds.list_items(studio.store, found.id)[0]

@@ -22,11 +22,12 @@ from accord.web.errors import WebError
 from accord.web.lead_data import left_out, progress
 from accord.web.lead_figures import head_to_head, round_figures
 from accord.web.lead_pages import DECIDERS, Db, Lead, Reader, Settings
-from accord.web.lead_people import check_may_change, offered, own_token, send_export
+from accord.web.lead_people import check_may_change, erase, offered, own_token, send_export
 from accord.web.sessions import require
 
 router = APIRouter(prefix="/api/v1/lead", tags=["lead"])
 Decider = Annotated[Account, Depends(require(*DECIDERS))]
+Owner = Annotated[Account, Depends(require("owner"))]
 Member = Annotated[Account, Depends(require(*accounts.ROLES))]
 Json = dict[str, Any]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -308,6 +309,13 @@ def change_account(account: Lead, store: Db, account_id: str, body: AccountChang
         accounts.set_role(store, account_id, body.role, actor=account.id)
     if body.status is not None:
         accounts.set_status(store, account_id, body.status, actor=account.id)
+    return {"saved": True}
+
+
+@router.post("/accounts/{account_id}/erase")
+def erase_account(account: Owner, store: Db, account_id: str) -> Json:
+    """Forget who someone is, for good; what they judged stays under a number."""
+    erase(store, account, account_id)
     return {"saved": True}
 
 

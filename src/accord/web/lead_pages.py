@@ -41,6 +41,7 @@ NOTICES = {
     "frozen": "The round is frozen. Its labels are below, and will not change.",
     "made": "Made. Import items, then open it.",
     "again": "They may do the training again; it comes with their next task.",
+    "erased": "Erased. The judgments stay, under a number that points to nobody.",
     "saved": "Saved.",
 }
 

@@ -120,6 +120,26 @@ def change_account(
     return see("/lead/people?done=saved")
 
 
+@router.post("/accounts/{account_id}/erase")
+def erase_account(account: OwnerForm, store: Db, account_id: str, sure: Text = "") -> Response:
+    """Forget who someone is, for good, if the box was ticked."""
+    if sure != "yes":
+        raise DataError("erasing cannot be undone: tick the box beside it, then press Erase")
+    erase(store, account, account_id)
+    return see("/lead/people?done=erased")
+
+
+def erase(store: Db, account: Account, account_id: str) -> None:
+    """Erase another's account; one's own would end the session that asks.
+
+    Raises:
+        DataError: no such account, or one's own.
+    """
+    if account_id == account.id:
+        raise DataError("nobody erases their own account; ask another owner")
+    accounts.erase_account(store, account_id, actor=account.id)
+
+
 def _tokens(request: Request, account: Account, store: Db, secret: str = "") -> HTMLResponse:
     rows = [
         {
