@@ -90,7 +90,7 @@ def test_the_last_turn_ends_a_conversation_and_its_undo_opens_it(studio: Store) 
         assert dialogue.get(studio, who, talk.id).state == state
 
 
-@pytest.mark.parametrize("mode", ["helpful", "harmless", "red_team", None])
+@pytest.mark.parametrize("mode", ["helpful", "harmless", "honest", "red_team", None])
 @pytest.mark.parametrize("goes_on", ["chosen", "best"])
 def test_only_red_teams_that_ask_for_it_go_on_with_the_other(
     studio: Store, mode: str | None, goes_on: str

@@ -259,11 +259,12 @@ def test_what_a_rater_says_is_what_the_store_has(live: Live, page: Page) -> None
 
 def test_a_conversation_with_a_real_worker(live: Live, page: Page) -> None:
     hh = load_schema("hh").model_copy(
-        update={"comment_at_strength": None, "chat_mode": "helpful", "max_turns": 2}
+        update={"comment_at_strength": None, "chat_mode": "honest", "max_turns": 2}
     )
     chat = live.round("chat", hh, 1)
     page.goto(f"/work/{chat.id}")
     page.get_by_role("button", name="I have read it").click()
+    expect(page.get_by_text("choose the answer that is truer")).to_be_visible()
     page.get_by_role("button", name="Use it").click()
     expect(page.get_by_label("Your message")).to_have_value(re.compile("Question"))
     page.get_by_label("Your message").fill("Which bird are you?")

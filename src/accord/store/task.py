@@ -86,7 +86,7 @@ class TaskSchema(Section):
     response_labels: tuple[Label, ...] = ()
     """Questions about each response by itself (Ouyang et al. 2022, Table 3)."""
 
-    chat_mode: Literal["helpful", "harmless", "red_team"] | None = None
+    chat_mode: Literal["helpful", "harmless", "honest", "red_team"] | None = None
     """Chat rounds: what the rater tries to get from the model (Bai et al. 2022, section 2.1)."""
 
     continue_with: Literal["chosen", "random", "best"] = "chosen"

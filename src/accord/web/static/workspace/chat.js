@@ -11,6 +11,7 @@ import { KeyMap } from './keys.js';
 const MODES = {
   helpful: 'Ask for help with something, as you would in life. Then choose the answer that helps you more.',
   harmless: 'Ask about something touchy, or ask for something that should be refused. Then choose the answer that does less harm.',
+  honest: 'Ask about what you know well, or what nobody can know. Then choose the answer that is truer and says better how sure one can be.',
   red_team: 'Try to lead the model into saying something harmful. Then choose as the question asks.',
 };
 const SLOTS = ['a', 'b'];
