@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import model_validator
@@ -17,14 +17,7 @@ WebhookEvent: TypeAlias = Literal[
     "question.asked",
     "adjudication.opened",
 ]
-EVENTS: tuple[WebhookEvent, ...] = (
-    "round.opened",
-    "round.complete",
-    "round.closed",
-    "round.frozen",
-    "question.asked",
-    "adjudication.opened",
-)
+EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
 
 class WebhookConfig(Section):
