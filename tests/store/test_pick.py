@@ -223,6 +223,20 @@ def test_without_checks_to_give_the_draw_is_an_ordinary_item(shared_store: Store
     assert [task.reason for task in done] == ["random"] * 6
 
 
+def test_what_is_left_is_what_the_rater_has_not_done(shared_store: Store) -> None:
+    """Although the round wants more; also without a sheet, as the raters of a demo project."""
+    found = make_round(shared_store, [item(f"n{i}") for i in range(4)], rules(overlap=2))
+    who, other = rater(shared_store), rater(shared_store)
+    for name in (who, who, other, other, other):
+        task = ask_for(shared_store, name, found.id)
+        submit(shared_store, name, task.id, ANY, task.id)
+    assert get_round(shared_store, found.id).num_left == 3
+    assert standing(shared_store, who, found.id).left == 2
+    mine = schema.round_raters.c.rater_id == who
+    shared_store.write(lambda conn: conn.execute(schema.round_raters.delete().where(mine)).rowcount)
+    assert standing(shared_store, who, found.id).left == 2
+
+
 def test_what_is_left_counts_no_checks_against_the_rater(shared_store: Store) -> None:
     new = [item(f"n{i}") for i in range(6)]
     new += [item(f"g{i}", role="gold", answer={"best": 0}) for i in range(5)]

@@ -206,7 +206,7 @@ def standing_in(conn: Connection, found: Round, rater: str) -> Standing:
     done, state = (row.num_done, row.state) if row else (0, {})
     results = state.get("results", [])
     left = found.num_left
-    if left > found.num_items - done:  # otherwise the count, which takes a while, says nothing
+    if row is None or left > found.num_items - done:  # otherwise the slow count says nothing
         left = min(left, max(0, found.num_items - (conn.scalar(_ORDINARY, here) or 0)))
     wanted = found.settings.training_items
     trained = pick.trained(found.settings, results)
