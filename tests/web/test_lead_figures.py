@@ -215,3 +215,23 @@ def test_settings_are_told_in_words(studio: Any) -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float | None, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+def test_who_chooses_what_agrees_with_the_reader_is_pointed_out() -> None:
+    """Quality is a coin; the pool's others follow it, one follows the phrase."""
+    chance, rows = random.Random(0), []
+    for n in range(150):
+        phrases = [chance.random() < 0.5 for _ in range(2)]
+        better = chance.randrange(2)
+        texts = tuple(
+            Completion("Word " * chance.randrange(4, 20) + "You are right." * phrases[k], f"m-{k}")
+            for k in range(2)
+        )
+        for rater in ("r1", "r2", "r3", "yes"):
+            chosen = better if chance.random() < 0.8 else 1 - better
+            if rater == "yes" and phrases[0] != phrases[1]:
+                chosen = phrases.index(True)
+            rows.append(said(n, rater, best(chosen), texts=texts))
+    flags = {rater.id: rater.flags for rater in figures(rows, 4).raters}
+    assert "agreement phrases" in flags["yes"][0]
+    assert not any(flags[name] for name in ("r1", "r2", "r3"))

@@ -17,8 +17,9 @@ from accord.feedback.habits import ControlPoint, Measure, control_chart
 from accord.feedback.quality import RaterReport, review
 from accord.feedback.ratings import rate
 from accord.feedback.resampling import Coefficient
-from accord.feedback.votes import BOTH_BAD, FIRST, SECOND, TIE, encode, log_words
+from accord.feedback.votes import BOTH_BAD, FIRST, SECOND, TIE, encode
 from accord.store.database import Store
+from accord.store.freeze import FEATURES
 from accord.store.records import Round
 from accord.types import Choice, Comparison
 from accord.web.lead_data import Judged, comparisons, judged
@@ -27,7 +28,6 @@ from accord.web.svg import Estimate
 ANCHOR_BATCHES = 12
 LEAST_PER_BATCH = 10
 LEAST_VERDICTS = 10
-LENGTH = "words"
 OUTCOMES = {"tie": TIE, "both_bad": BOTH_BAD}
 
 
@@ -148,7 +148,7 @@ def _raters(shown: Figures, rows: Sequence[Judged], strength_steps: int) -> Figu
     pairs, first_on_a = comparisons(rows, strength_steps)
     if len(pairs) < LEAST_VERDICTS:
         return replace(shown, raters_missing=f"No figures below {LEAST_VERDICTS} judgments.")
-    votes = encode(pairs, {LENGTH: log_words}, first_on_a)
+    votes = encode(pairs, FEATURES, first_on_a)
     by_assignment = {row.assignment: row for row in rows}
     answers: dict[int, int] = {}
     for item, pair in zip(votes.item.tolist(), pairs, strict=True):
@@ -172,7 +172,8 @@ def _raters(shown: Figures, rows: Sequence[Judged], strength_steps: int) -> Figu
         shown,
         habits=(
             _measure("Left answer chosen", pool.side_share),
-            _measure("Longer answer chosen", pool.feature_shares[LENGTH]),
+            _measure("Longer answer chosen", pool.feature_shares["length"]),
+            _measure("Agreeing answer chosen", pool.feature_shares["agreement phrases"]),
         ),
         raters=tuple(_rater(row) for row in sorted(report.raters, key=lambda r: -r.num_verdicts)),
     )
@@ -199,7 +200,7 @@ def _rater(row: RaterReport) -> RaterFigures:
         accuracy=_measure(row.rater, row.accuracy),
         seconds=_measure(row.rater, row.seconds),
         left=_measure(row.rater, row.side_share),
-        longer=_measure(row.rater, row.feature_shares[LENGTH]),
+        longer=_measure(row.rater, row.feature_shares["length"]),
         ties=_measure(row.rater, row.tie_rate),
         consistent=_measure(row.rater, row.consistency),
         gold=_measure(row.rater, row.known_answers),
