@@ -24,7 +24,7 @@ EXPECT := $(if $(filter tiny,$(MODEL)),under 2 minutes,about 20 minutes on 2 CPU
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types docs bench-real bench-seeds bench-kill bench-store bench-http-kill bench-team bench-fuzz lock clean
+.PHONY: help setup quickstart test lint types docs bench-real bench-seeds bench-kill bench-store bench-http-kill bench-team bench-fuzz screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,9 @@ bench-team: $(SETUP)  ## a team with four bad raters over HTTP, three seeds: are
 
 bench-fuzz: $(SETUP)  ## 20,000 generated requests against the studio's API; none may break the server
 	@$(BIN)/python benchmarks/api_fuzz.py --cases 26000 $(ARGS)
+
+screenshots: $(SETUP)  ## every screen of the studio into docs/figures/studio (needs chromium)
+	@$(BIN)/python docs/screenshots.py
 
 lock: $(SETUP)  ## rewrite requirements-dev.lock from what is installed in .venv
 	@{ grep '^#' requirements-dev.lock; $(PIP) freeze --all --exclude-editable \

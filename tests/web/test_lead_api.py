@@ -286,3 +286,18 @@ def test_a_schema_by_name_is_a_preset_and_never_a_file(
     with pytest.raises(ClientError) as caught:
         owner.create_round(project, "y", "compare", schema={"strength_stepz": 2})
     assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"schema": {"max_turns": 2**70}},
+        {"settings": {"seed": -(2**70)}},
+        {"settings": {"speech": {"seed": 2**63}}},
+    ],
+)
+def test_a_number_that_no_database_keeps_is_refused(studio: Studio, more: dict[str, Any]) -> None:
+    project = rounds.create_project(studio.store, "numbers", studio.people["owner"].id).id
+    body = {"name": "big", "task": "compare", **more}
+    answer = studio.client("owner").post(f"/api/v1/lead/projects/{project}/rounds", json=body)
+    assert answer.status_code == 422, answer.text

@@ -28,9 +28,12 @@ class Section(BaseModel):
         return self.model_dump(exclude=RUNTIME)
 
 
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+LARGEST = 2**63 - 1
+"""The largest whole number that JSON libraries and databases keep as it is."""
+Count: TypeAlias = Annotated[int, Field(ge=1, le=LARGEST)]
 """A whole number, at least 1."""
-CountOrZero: TypeAlias = Annotated[int, Field(ge=0)]
+CountOrZero: TypeAlias = Annotated[int, Field(ge=0, le=LARGEST)]
+Seed: TypeAlias = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]

@@ -10,7 +10,16 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from accord.config.fields import Count, CountOrZero, Name, NonNegative, Positive, Section, require
+from accord.config.fields import (
+    Count,
+    CountOrZero,
+    Name,
+    NonNegative,
+    Positive,
+    Section,
+    Seed,
+    require,
+)
 from accord.config.sections import ModelConfig
 
 
@@ -105,5 +114,5 @@ class Speech(Section):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Draw only from the likeliest tokens that hold this probability together. 1.0: from all."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the draws; each answer has its own key, so a repeated one is the same."""

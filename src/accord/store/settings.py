@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from accord.config.fields import Count, CountOrZero, Name, Section, Share
+from accord.config.fields import Count, CountOrZero, Name, Section, Seed, Share
 from accord.config.generators import Speech
 
 
@@ -41,7 +41,7 @@ class RoundSettings(Section):
     lease_seconds: int = Field(default=900, ge=1, le=86_400)
     """Seconds that a task is held for a rater who does not answer."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every draw: order, sides and mix."""
 
     escalate_spread: int | None = Field(default=None, ge=1, le=8)

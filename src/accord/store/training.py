@@ -54,18 +54,8 @@ def list_trainees(store: Store, round_id: str) -> list[Trainee]:
     return sorted(rows, key=lambda row: (not row.over, row.passed, row.rater))
 
 
-def trainee(store: Store, rater: str, round_id: str) -> Trainee:
-    """One rater's training in a round.
-
-    Raises:
-        DataError: there is no such round.
-    """
-    with store.read() as conn:
-        return trainee_in(conn, round_row(conn, round_id), rater)
-
-
 def trainee_in(conn: Connection, found: Round, rater: str) -> Trainee:
-    """As :func:`trainee`, within a transaction of the caller."""
+    """One rater's training in a round, within a transaction of the caller."""
     return _trainee(conn, found, rater, _state(conn, found.id, rater) or {})
 
 
