@@ -9,14 +9,14 @@ from accord.store import assign, events, schema, training
 from accord.store.database import Store, StoreError
 from accord.store.items import add_items
 from accord.store.judgments import submit
-from accord.store.records import NewItem, Round
+from accord.store.records import NewItem, Round, round_row
 from tests.store.fill import drain, freeze, item, make_round, prefer, rater, rules
 
 
 def trainee(store: Store, who: str, round_id: str) -> training.Trainee:
     """What the round knows of one rater's training."""
-    (found,) = (row for row in training.list_trainees(store, round_id) if row.rater == who)
-    return found
+    with store.read() as conn:
+        return training.trainee_in(conn, round_row(conn, round_id), who)
 
 
 def lesson(name: str) -> NewItem:
