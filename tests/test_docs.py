@@ -219,7 +219,8 @@ def test_generated_source_is_the_source_without_its_docstring(generate: ModuleTy
 def test_every_setting_is_documented() -> None:
     missing = []
     for section, info in Recipe.model_fields.items():
-        page = {"model": "models", "data": "data-formats"}.get(section, section)
+        pages = {"model": "models", "data": "data-formats", "webhook": "studio"}
+        page = pages.get(section, section)
         model = info.annotation
         if not hasattr(model, "model_fields"):
             page, fields = "run", [section]
