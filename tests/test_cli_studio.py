@@ -135,13 +135,15 @@ def test_a_round_is_frozen_when_it_is_done_and_quiet(
         watching.look()
         judge(store, found, NUM_PROMPTS)
         watching.look()  # the last one may still be taken back
+        watching.look()
         assert not out.exists()
+        assert len(said) == 1 and "All 6 judgments are here; 20 s" in said[0]
         monkeypatch.setattr(cli_watch, "GRACE_SECONDS", -1.0)
         watching.look()
         assert server.should_exit
-        assert "6 labels in" in said[0]
+        assert "6 labels in" in said[1]
         watching.look()  # once
-        assert len(said) == 1
+        assert len(said) == 2
         assert rounds.get_round(store, found.id).state == "frozen"
     assert len(list(artifacts.read(out, "comparisons").records())) == NUM_PROMPTS
 

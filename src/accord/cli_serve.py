@@ -270,7 +270,7 @@ def welcome(store: Store, found: Round, url: str, owner: str | None, say: Say) -
     if owner is not None:
         say(f"  You, the owner, come in here once:   {owner}")
     say(f"  One rater comes in here:             {url}/invite/{token}")
-    say("  More people: invite them on the page People.")
+    say("  To judge, press Judge beside the round. More people: invite them on the page People.")
     to_go = "as long as you like" if found.task == "chat" else f"{found.num_left:,} judgments to go"
     say(f"  Round {found.name!r}: {found.num_items:,} items, {to_go}.")
     say("  When you have enough labels, press Freeze on the round's page.")

@@ -59,6 +59,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="studio-watch", daemon=True)
         self._backup_at = time.monotonic() + BACKUP_SECONDS
         self._settled = out.exists()
+        self._complete = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -96,11 +97,18 @@ class Watch:
         with self._store.read() as conn:
             far = progress(conn, found)
             if far.wanted is None or far.done < far.wanted or far.done == 0:
+                self._complete = False
                 return False
             j = schema.judgments
             query = sa.select(sa.func.max(j.c.at)).where(j.c.round_id == found.id)
-            last = conn.scalar(query)
-        return last is not None and now() - last > GRACE_SECONDS
+            last: float | None = conn.scalar(query)
+        if last is None:
+            return False
+        if not self._complete:  # a person who waits at the terminal sees that it goes on by itself
+            self._complete = True
+            grace = f"{GRACE_SECONDS:.0f} s to take one back"
+            self._say(f"All {far.done:,} judgments are here; {grace} ...")
+        return now() - last > GRACE_SECONDS
 
     def _chosen(self) -> tuple[Weights, Aggregate]:
         """Weights and aggregation of the lead who froze the round on a page."""

@@ -109,6 +109,16 @@ def test_pages_open_to_those_who_may_see_them(studio: Any, address: str, readers
     assert studio.client(None).get(address).status_code == 303  # to the sign-in
 
 
+def test_who_may_judge_gets_from_the_start_page_to_a_task(studio: Any) -> None:
+    found, closed = studio.round("Open"), studio.round("Closed", open=False)
+    for role in ("owner", "researcher", "adjudicator", "viewer"):
+        client = studio.client(role)
+        pages = [client.get(page).text for page in ("/lead", f"/lead/rounds/{found.id}")]
+        assert [f'href="/work/{found.id}"' in text for text in pages] == [role != "viewer"] * 2
+        assert f'href="/work/{closed.id}"' not in pages[0]
+        assert client.get(f"/work/{found.id}").status_code == (403 if role == "viewer" else 200)
+
+
 CHANGES = [
     ("/lead/projects", {"name": "Next"}),
     ("/lead/rounds/{round}/open", {}),

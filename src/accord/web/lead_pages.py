@@ -20,7 +20,7 @@ from accord.web.lead_data import left_out, progress
 from accord.web.lead_figures import head_to_head, round_figures
 from accord.web.render import changed_html, guideline_html, page, response_html
 from accord.web.security import WebSettings
-from accord.web.sessions import LEADS, get_settings, get_store, require, require_form
+from accord.web.sessions import LEADS, WORKERS, get_settings, get_store, require, require_form
 
 router = APIRouter(prefix="/lead", include_in_schema=False)
 READERS = (*LEADS, "adjudicator", "viewer")
@@ -61,6 +61,7 @@ def show(
         "notice": NOTICES.get(done, ""),
         "problem": "",
         "may_change": account.role in LEADS,
+        "may_judge": account.role in WORKERS,
         "task_text": lead_view.TASK_TEXT,
     }
     return page(request, f"lead/{template}.html", **(known | context))
