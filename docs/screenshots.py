@@ -28,7 +28,7 @@ from accord.store.database import Store, open_store
 from accord.store.from_recipe import WRITE
 from accord.store.items import add_items
 from accord.store.records import NewItem, Round
-from accord.store.task import RoundSettings, load_schema
+from accord.store.task import Purpose, RoundSettings, load_schema
 from accord.types import Completion
 from accord.web.app import create_app
 from accord.web.security import WebSettings
@@ -54,7 +54,7 @@ def answers(text: str) -> tuple[Completion, ...]:
     wordy = f"That is a great question! {text} I hope this helps. Let me know if you need more."
     cut = " ".join(text.split()[: max(4, len(text.split()) // 2)])
     texts = (text, wordy, cut, "As an assistant, I have many thoughts about this topic.")
-    return tuple(Completion(t, f"policy-{n % 2}") for n, t in enumerate(texts))
+    return tuple(Completion(t, f"policy {n + 1}") for n, t in enumerate(texts))
 
 
 class Scene:
@@ -70,7 +70,15 @@ class Scene:
             accounts.acknowledge_guideline(store, person, self.project, 1)
         self.shown = assistant.demonstrations()
 
-    def round(self, name: str, task: Any, schema: str, num: int, **more: Any) -> Round:
+    def round(
+        self,
+        name: str,
+        task: Any,
+        schema: str,
+        num: int,
+        purpose: Purpose = "train",
+        **more: Any,
+    ) -> Round:
         """An open round of the packaged demonstrations' prompts."""
         settings = RoundSettings(
             calibration_share=0, gold_share=0, attention_share=0, anchor_share=0, **more
@@ -81,6 +89,7 @@ class Scene:
             name,
             task=task,
             actor=self.owner,
+            purpose=purpose,
             schema=WRITE if task == "demonstrate" else load_schema(schema),
             settings=settings,
         )
@@ -91,7 +100,9 @@ class Scene:
             if task == "compare":
                 first, second = self.draw.sample(said[:3], 2)
                 said = (first, second)
-            items.append(NewItem(demonstration.prompt, () if task == "demonstrate" else said))
+            said = () if task == "demonstrate" else said
+            scores = tuple(-abs(len(c.text.split()) - 25) / 10 for c in said)
+            items.append(NewItem(demonstration.prompt, said, scores=scores or None))
         if items:
             add_items(self.store, made.id, items, self.owner)
         return rounds.open_round(self.store, made.id, self.owner)
@@ -161,7 +172,7 @@ class Camera:
         page.wait_for_timeout(400)
         image = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
         OUT.mkdir(parents=True, exist_ok=True)
-        few = image.quantize(COLOURS, dither=Image.Dither.NONE)
+        few = image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         few.save(OUT / f"{name}.png", optimize=True)
         print(name, (OUT / f"{name}.png").stat().st_size // 1024, "KB", flush=True)
 
@@ -184,8 +195,15 @@ def raters(camera: Camera, scene: Scene, pairs: Round) -> None:
         page.goto(f"/work/{lists.id}")
         page.locator(".prompt").wait_for()
         camera.keep(page, "rank")
+        for _ in range(4):
+            page.keyboard.press("5")
+            page.keyboard.press("Enter")
+            page.wait_for_timeout(300)
+        camera.keep(page, "rank-order")
         page.goto(f"/work/{written.id}")
-        page.locator("textarea").first.fill("Rinse it with cold water, then dab it dry.")
+        page.locator("textarea").first.fill(
+            "Thank you for asking. Let me think about it and answer tomorrow."
+        )
         camera.keep(page, "demonstrate")
         page.goto("/home")
         camera.keep(page, "home")
@@ -212,13 +230,19 @@ def leads(camera: Camera, scene: Scene, pairs: Round) -> None:
         "lead-new-round": f"/lead/projects/{scene.project}/new-round",
         "lead-people": "/lead/people",
         "lead-exports": f"/lead/rounds/{pairs.id}/exports",
+        "lead-tokens": "/lead/tokens",
+        "lead-guideline": f"/lead/projects/{scene.project}/guideline",
         "lead-safety": "/lead/safety",
     }
     with camera.page(scene.owner) as page:
         for name, place in places.items():
             page.goto(place)
             camera.keep(page, name)
-        duel = scene.round("SFT against PPO", "compare", "hh", 60, overlap=2)
+            if name == "lead-round":
+                page.get_by_role("heading", name="Agreement").scroll_into_view_if_needed()
+                page.mouse.wheel(0, 500)
+                camera.keep(page, "lead-agreement")
+        duel = scene.round("Three policies", "compare", "hh", 60, "head_to_head", overlap=2)
         scene.judge(duel, 96)
         page.goto(f"/lead/rounds/{duel.id}/results")
         camera.keep(page, "lead-results")
