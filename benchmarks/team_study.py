@@ -9,8 +9,7 @@ is held against the gold score on answers to prompts that nobody judged.
 
     python benchmarks/team_study.py [--seeds 0 1 2] [--fits 3] [--out runs/team-study]
 
-Every pair goes to three raters. Prints a row a seed as JSON, then the tables of
-docs/studio-figures.md.
+Every pair goes to three raters. Prints a row a seed as JSON, then tables of raters and of means.
 """
 
 from __future__ import annotations
@@ -213,21 +212,25 @@ def right(model: Path, policy: Path, recipe: Recipe, heldout: Artifact, seed: in
 
 
 def accuracy(counts: np.ndarray, base: np.ndarray, seed: int) -> dict[str, float]:
-    """Share right, and its gain over ``base`` with a 95 % interval; prompts are resampled.
+    """Share right, and its gain over ``base`` with a 95 % interval over prompts and fits.
 
     ``counts`` and ``base`` are (fits, prompts, 2).
     """
-    ours, theirs = counts.mean(axis=0), base.mean(axis=0)
 
-    def gain(rows: np.ndarray) -> float:
-        total = ours[rows, 1].sum()
-        return float((ours[rows, 0].sum() - theirs[rows, 0].sum()) / total)
+    def share(table: np.ndarray, fits: np.ndarray, rows: np.ndarray) -> float:
+        right, every = table[np.ix_(fits, rows)].sum(axis=(0, 1))
+        return float(right / every)
 
-    rng, every = np.random.default_rng(seed), np.arange(len(ours))
-    draws = [gain(rng.choice(every, len(every))) for _ in range(2000)]
+    rng, fits, rows = np.random.default_rng(seed), np.arange(len(base)), np.arange(base.shape[1])
+    draws = []
+    for _ in range(2000):
+        some = rng.choice(rows, len(rows))  # the same prompts for both, other fits
+        ours = share(counts, rng.choice(fits, len(fits)), some)
+        draws.append(ours - share(base, rng.choice(fits, len(fits)), some))
     low, high = np.quantile(draws, [0.025, 0.975])
-    share = ours[:, 0].sum() / ours[:, 1].sum()
-    return {"accuracy": float(share), "gain": gain(every), "low": float(low), "high": float(high)}
+    found = share(counts, fits, rows)
+    gain = found - share(base, fits, rows)
+    return {"accuracy": found, "gain": gain, "low": float(low), "high": float(high)}
 
 
 def prepared(folder: Path, seed: int) -> tuple[Recipe, Artifact, Artifact, Artifact]:
