@@ -65,16 +65,15 @@ def test_a_saved_policy_is_an_ordinary_folder(
     policy = load_small(architecture, **settings)
     train(policy, tmp_path)
     ids = torch.arange(5, 25).reshape(2, 10)
+    if policy.network.adapter is not None:
+        policy.network.model.double()  # in float32 merging rounds weights by more than the bound
     with torch.no_grad():
         ours = policy.network.model(input_ids=ids).logits
         save_policy(policy, tmp_path / "out")
         theirs, report = AutoModelForCausalLM.from_pretrained(
-            tmp_path / "out", output_loading_info=True
+            tmp_path / "out", output_loading_info=True, dtype=ours.dtype
         )
-        merged = 5e-5 if settings["trainable"] == "lora" else 1e-5  # merging rounds the weights
-        torch.testing.assert_close(
-            theirs.eval()(input_ids=ids).logits, ours, atol=merged, rtol=1e-5
-        )
+        torch.testing.assert_close(theirs.eval()(input_ids=ids).logits, ours, atol=1e-5, rtol=1e-5)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert not (tmp_path / "out" / "adapter_config.json").exists()
