@@ -159,7 +159,7 @@ def operations() -> list[APIOperation]:
 
 
 def fuzz(cases: int, seed: int = 0) -> dict[str, Any]:
-    """At least ``cases`` requests, as many to each operation."""
+    """About ``cases`` requests, shared evenly; an operation with few different ones gets fewer."""
     every = operations()
     answers: Counter[int] = Counter()
     failed, each = [], -(-cases // len(every))

@@ -50,7 +50,7 @@ PEOPLE = ("Ada", "Ben", "Chen", "Dana", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun
 
 
 def answers(text: str) -> tuple[Completion, ...]:
-    """A demonstration as it is, wordy, cut off, and off the point; from two policies."""
+    """A demonstration as it is, wordy, cut off, and off the point; a policy each."""
     wordy = f"That is a great question! {text} I hope this helps. Let me know if you need more."
     cut = " ".join(text.split()[: max(4, len(text.split()) // 2)])
     texts = (text, wordy, cut, "As an assistant, I have many thoughts about this topic.")
@@ -95,12 +95,9 @@ class Scene:
         )
         items = []
         for demonstration in self.shown[:num] if task != "chat" else []:
-            text = demonstration.completion
-            said = answers(text if isinstance(text, str) else text.text)
+            said = () if task == "demonstrate" else answers(demonstration.completion)
             if task == "compare":
-                first, second = self.draw.sample(said[:3], 2)
-                said = (first, second)
-            said = () if task == "demonstrate" else said
+                said = tuple(self.draw.sample(said[:3], 2))
             scores = tuple(-abs(len(c.text.split()) - 25) / 10 for c in said)
             items.append(NewItem(demonstration.prompt, said, scores=scores or None))
         if items:
@@ -167,10 +164,10 @@ class Camera:
         context.close()
 
     @staticmethod
-    def keep(page: Page, name: str, *, whole: bool = False) -> None:
+    def keep(page: Page, name: str) -> None:
         """Write a picture with few colours."""
         page.wait_for_timeout(400)
-        image = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+        image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         OUT.mkdir(parents=True, exist_ok=True)
         few = image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         few.save(OUT / f"{name}.png", optimize=True)
@@ -183,8 +180,12 @@ def raters(camera: Camera, scene: Scene, pairs: Round) -> None:
     accounts.acknowledge_guideline(scene.store, me, scene.project, 1)
     lists = scene.round("Rankings", "rank", "instructgpt", 8)
     written = scene.round("Write answers", "demonstrate", "hh", 8)
-    for name, phone, dark in (("compare", 0, 0), ("compare-dark", 0, 1), ("compare-phone", 1, 0)):
-        with camera.page(me, phone=bool(phone), dark=bool(dark)) as page:
+    for name, screen in (
+        ("compare", {}),
+        ("compare-dark", {"dark": True}),
+        ("compare-phone", {"phone": True}),
+    ):
+        with camera.page(me, **screen) as page:
             page.goto(f"/work/{pairs.id}")
             page.locator(".prompt").wait_for()
             camera.keep(page, name)

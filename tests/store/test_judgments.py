@@ -14,7 +14,7 @@ from accord.store.columns import now
 from accord.store.database import Store, StoreError
 from accord.store.judgments import (
     UNDO_LAST,
-    feedback_for,
+    feedback_in,
     get_draft,
     recent,
     save_draft,
@@ -24,9 +24,17 @@ from accord.store.judgments import (
 )
 from accord.store.rounds import get_item, get_round
 from accord.store.task import Label, Presentation, TaskSchema, is_right
+from accord.store.work import Judgment, own_row
 from tests.store.fill import PLAIN, item, make_round, prefer, rater
 
 ANY: dict[str, Any] = {"outcome": "a", "strength": 1}
+
+
+def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
+    """What the rater is told after a judgment."""
+    with store.read() as conn:
+        row = own_row(conn, judgment.assignment_id, judgment.rater_id)
+        return feedback_in(conn, row, judgment)
 
 
 def one_task(store: Store, **fields: Any) -> tuple[str, Assignment]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from random import Random
 from types import ModuleType
@@ -315,21 +315,8 @@ def test_a_planted_fault_breaks_a_rule(
 
 def in_threads(number: int, act: Callable[[int], None]) -> None:
     """Run ``act(0)`` ... at the same time; what one raises is raised here."""
-    failed: list[BaseException] = []
-
-    def work(index: int) -> None:
-        try:
-            act(index)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
+    with ThreadPoolExecutor(number) as pool:
+        list(pool.map(act, range(number)))
 
 
 def test_raters_at_the_same_time_share_the_items(store: Store) -> None:

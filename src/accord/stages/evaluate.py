@@ -88,7 +88,8 @@ def evaluate(
             answers[name] = _answer(recipe, artifact, policies[reference], asked, judge_model, gold)
             kl_mean = sum(map(sum, answers[name].kl)) / sum(map(len, answers[name].kl))
             tracker.log(number, {"evaluate/kl": kl_mean})
-    _score_alike(answers.values())
+    if judge_model is not None:
+        _score_alike(answers.values())
     target = recipe.ppo.kl_target
     readings = {
         name: _readings(
@@ -171,12 +172,11 @@ def _score_alike(answers: Iterable[Answers]) -> None:
     """Give the same words the same score: batches move its last bits, and would decide a tie."""
     known: dict[tuple[int, str, bool], float] = {}
     for given in answers:
-        for i, (sample, scores) in enumerate(
-            zip(given.samples, given.scores.get(JUDGE, []), strict=False)
-        ):
-            scores[:] = [
+        for i, sample in enumerate(given.samples):
+            scores = given.scores[JUDGE]
+            scores[i] = [
                 known.setdefault((i, c.text, c.finished), score)
-                for c, score in zip(sample.completions, scores, strict=True)
+                for c, score in zip(sample.completions, scores[i], strict=True)
             ]
 
 

@@ -264,15 +264,11 @@ def recent(store: Store, rater: str, n: int = UNDO_LAST) -> list[Judgment]:
         return [to_judgment(row) for row in conn.execute(query)]
 
 
-def feedback_for(store: Store, judgment: Judgment) -> dict[str, Any] | None:
-    """After a training item: whether it was ``right`` and ``why``; None after any other."""
-    with store.read() as conn:
-        row = own_row(conn, judgment.assignment_id, judgment.rater_id)
-        return feedback_in(conn, row, judgment)
-
-
 def feedback_in(conn: Connection, row: sa.Row[Any], judgment: Judgment) -> dict[str, Any] | None:
-    """As :func:`feedback_for`, within a transaction of the caller; ``row`` is ``own_row``'s."""
+    """After a training item: whether it was ``right`` and ``why``; None after any other.
+
+    Within a transaction of the caller; ``row`` is ``own_row``'s.
+    """
     if row.reason != "training":
         return None
     answer = conn.execute(_ANSWER, {"item": row.item_id}).scalar_one()
