@@ -162,7 +162,8 @@ def test_a_model_the_decoder_cannot_reproduce_is_sampled_by_its_own_forward(
     load_small: Callable[..., Policy],
 ) -> None:
     policy = load_small("llama")
-    policy.network.model.lm_head.register_forward_hook(lambda head, args, out: 1.5 * out)
+    down = policy.network.model.model.layers[0].mlp.down_proj
+    down.register_forward_hook(lambda module, args, out: 1.5 * out)
     drawn = LocalSampler(policy).sample(PROMPTS, PARAMS)
     assert drawn == hugging_face(policy).sample(PROMPTS, PARAMS)
     assert learner_gap(policy, PROMPTS, drawn) < 1e-4

@@ -80,19 +80,6 @@ def test_logprobs_do_not_depend_on_the_pad_token(load_small) -> None:
         torch.testing.assert_close(network.logprobs(batch(0)), network.logprobs(batch(2)))
 
 
-def test_blocks_of_logits_change_neither_values_nor_gradients(
-    load_small, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grads = []
-    for size in (1 << 24, 200):
-        monkeypatch.setattr(network_module, "LOGITS_AT_ONCE", size)
-        network = load_small("llama").network
-        network.logprobs(batch()).sum().backward()
-        grads.append({n: p.grad for n, p in network.trainable().items()})
-    for name, grad in grads[0].items():
-        torch.testing.assert_close(grad, grads[1][name], atol=1e-4, rtol=1e-4)
-
-
 def test_a_batch_without_responses_has_logprobs_of_zero(load_small) -> None:
     empty = collate([TokenRow([5, 6], [])], 0)
     assert not load_small("llama").network.logprobs(empty).any()
@@ -284,7 +271,9 @@ def test_values_are_the_head_one_token_earlier(load_small, tmp_path) -> None:
         heads, values = network.heads(batch()), network.values(batch())
         hidden = network.model.base_model(batch().input_ids_BT).last_hidden_state
     expected = (hidden @ network.model.score.weight[0]).detach()
-    torch.testing.assert_close(heads, expected, atol=1e-5, rtol=1e-5)
+    for b, row in enumerate(ROWS):  # what stands at padding means nothing
+        real = heads[b, : len(row)], expected[b, : len(row)]
+        torch.testing.assert_close(*real, atol=1e-5, rtol=1e-5)
     assert torch.equal(values[:, 1:], heads[:, :-1])
     assert not values[:, 0].any()
     torch.testing.assert_close(network.scores(batch())[1], heads[1, 5])

@@ -98,7 +98,8 @@ class SFTConfig(TrainingConfig):
     """Decay of Adam's mean of squared gradients (InstructGPT, appendix C)."""
 
     packing: bool = True
-    """Lay several demonstrations in one row, each seeing only itself: no padding, same loss."""
+    """Lay several demonstrations in one row, each seeing only itself: no padding, same loss. Llama,
+    Mistral and Qwen models are computed without padding in any case."""
 
     early_stop_patience: Count | None = None
     """Measurements without a better held-out loss before stopping with the best weights. None:

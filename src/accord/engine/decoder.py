@@ -19,10 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FAMILIES = frozenset(
-    {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
-)
-FIXED_ROPES = frozenset({"default", "linear", "llama3", "yarn"})  # do not change with the length
+from accord.models import packed
+
 PACKED_ROWS = 64  # the layout oneDNN chose for 64 rows was within 5 % of the best for 8 to 1024
 PACKED_ELEMENTS = 1 << 18  # smaller weights are not worth oneDNN's longer call
 PREFILL_TOKENS = 4096  # padded prompt tokens run at once, to bound memory
@@ -202,14 +200,10 @@ def _attend(q_BHD: Tensor, cache_2BGTD: Tensor, mask_B1T: Tensor) -> Tensor:
 
 def supports(model: Any) -> bool:
     """Whether a model is of a family this decoder knows, unadapted, in float32 on a CPU."""
-    if type(model).__name__ not in FAMILIES:
-        return False
-    config = model.config.to_dict()
     return (
-        all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
-        and config["hidden_act"] == "silu"
-        and config["rope_parameters"]["rope_type"] in FIXED_ROPES
-        and config.get("sliding_window") is None
+        type(model).__name__.endswith("ForCausalLM")
+        and packed.supports(model.base_model)
+        and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
         and all(
             type(module) is nn.Linear  # a subclass or a LoRA wrapper does more
             for name, module in model.named_modules()

@@ -16,16 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from accord.algorithms import token_logprobs
 from accord.errors import ModelError
+from accord.models import packed
 from accord.models.batch import TokenBatch, micro_batches
-from accord.models.frozen_head import FrozenHeadLogprobs
+from accord.models.vocabulary import TokenLogprobs
 
 TRUNK = "trunk_BTD"
 TRUNK_TOKENS_AT_ONCE = 2048
-LOGITS_AT_ONCE = 1 << 24  # elements of one block of logits, so memory never grows with tokens x V
 
 
 class Network:
@@ -52,6 +50,7 @@ class Network:
         self.checkpointing = checkpointing
         self.trunk_layers = trunk_layers
         self.base: nn.Module = model.base_model
+        self.packs = _packs(self.base)
         self.trunk: nn.Module | None = None
         self.top: nn.Module | None = None
         if trunk_layers:
@@ -92,7 +91,7 @@ class Network:
         trunk_BTD: Tensor | None = None
         for part in micro_batches(batch, TRUNK_TOKENS_AT_ONCE):
             moved = part.to(self.device)
-            part_BTD = _run(self.trunk, moved.segments_BT, {"input_ids": moved.input_ids_BT})
+            part_BTD = self._run(self.trunk, moved)
             if trunk_BTD is None:
                 trunk_BTD = part_BTD.new_zeros((*batch.input_ids_BT.shape, part_BTD.shape[-1]))
             trunk_BTD[batch.places(part), : part_BTD.shape[1]] = part_BTD
@@ -103,11 +102,17 @@ class Network:
         """Last hidden states (B, T, D), from the shared trunk where there is one."""
         with self.mode():
             if self.top is None:
-                return _run(self.base, batch.segments_BT, {"input_ids": batch.input_ids_BT})
+                return self._run(self.base, batch)
             trunk_BTD = batch.tensors.get(TRUNK)
             if trunk_BTD is None:
                 trunk_BTD = self.trunk_hidden(batch)
-            return _run(self.top, batch.segments_BT, {"inputs_embeds": trunk_BTD})
+            return self._run(self.top, batch, trunk_BTD)
+
+    def _run(self, module: Any, batch: TokenBatch, start_BTD: Tensor | None = None) -> Tensor:
+        """Hidden states after a run of layers: over the real tokens alone where that is known."""
+        if self.packs and batch.segments_BT is None:
+            return packed.hidden_states(self.base, module.layers, module.norm, batch, start_BTD)
+        return _padded(module, batch, start_BTD)
 
     def with_trunk(self, batch: TokenBatch) -> TokenBatch:
         """The batch with its trunk output, computed once; unchanged when there is no trunk."""
@@ -145,26 +150,12 @@ class PolicyNetwork(Network):
         mask_BT = batch.response_mask_BT
         before_ND = hidden_BTD[:, :-1][mask_BT[:, 1:]]
         targets_N = batch.input_ids_BT[mask_BT]
-        with self.mode():
-            blocks = self._token_logprobs(before_ND, targets_N, temperature)
-        logprobs_BT = torch.zeros(mask_BT.shape, dtype=torch.float32, device=hidden_BTD.device)
-        return logprobs_BT.masked_scatter(mask_BT, blocks)
-
-    def _token_logprobs(self, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
         head = self.model.get_output_embeddings()
-        frozen = [p.requires_grad for p in head.parameters()] == [False]  # a weight, no bias
-        rows = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
-        parts = []
-        for start in range(0, max(len(targets_N), 1), rows):
-            args = (head, hidden_ND[start : start + rows], targets_N[start : start + rows])
-            if torch.is_grad_enabled() and frozen:
-                block = FrozenHeadLogprobs.apply(args[1], head.weight, args[2], temperature)  # type: ignore[no-untyped-call]
-                parts.append(block)
-            elif torch.is_grad_enabled() and len(targets_N) > rows:
-                parts.append(checkpoint(_head_logprobs, *args, temperature, use_reentrant=False))
-            else:
-                parts.append(_head_logprobs(*args, temperature))
-        return torch.cat(parts)
+        logprobs_N: Tensor = TokenLogprobs.apply(  # type: ignore[no-untyped-call]
+            before_ND, head.weight, head.bias, targets_N, temperature
+        )
+        logprobs_BT = torch.zeros(mask_BT.shape, dtype=torch.float32, device=hidden_BTD.device)
+        return logprobs_BT.masked_scatter(mask_BT, logprobs_N)
 
 
 class ScalarNetwork(Network):
@@ -250,9 +241,9 @@ def check_trunk(network: Network) -> None:
     Raises:
         ModelError: this architecture does more between its layers than pass hidden states on.
     """
-    batch = _probe(network)
+    batch = _probe(network.base)
     with torch.no_grad():
-        whole = _run(network.base, batch.segments_BT, {"input_ids": batch.input_ids_BT})
+        whole = _padded(network.base, batch)
         split = network.hidden(batch)
     if not torch.allclose(whole, split, atol=1e-4, rtol=1e-4):
         raise ModelError(
@@ -262,16 +253,19 @@ def check_trunk(network: Network) -> None:
 
 
 def check_head(network: PolicyNetwork) -> None:
-    """Prove on a probe that hidden states times the head are the model's logits.
+    """Prove on a probe that log-probabilities through the head's weights are the model's own.
 
     Raises:
         ModelError: the model changes its logits after the head (soft caps, scales).
     """
-    batch = _probe(network)
+    batch = _probe(network.base)
+    tolerance = 1e-3 if network.model.dtype == torch.float32 else 5e-2
     with torch.no_grad():
-        logits = network.model(input_ids=batch.input_ids_BT, use_cache=False).logits
-        ours = network.model.get_output_embeddings()(network.hidden(batch))
-    if not torch.allclose(logits.float(), ours.float(), atol=1e-3, rtol=1e-3):
+        logits_BTV = network.model(input_ids=batch.input_ids_BT, use_cache=False).logits
+        ours_BT = network.logprobs(batch)[:, 1:]
+    whole_BTV = logits_BTV[:, :-1].float().log_softmax(dim=-1)
+    theirs_BT = whole_BTV.gather(2, batch.input_ids_BT[:, 1:, None])[..., 0]
+    if not torch.allclose(theirs_BT, ours_BT, atol=tolerance, rtol=tolerance):
         raise ModelError(
             f"{type(network.model).__name__} changes its logits after the head (a soft cap or a "
             "scale), which accord does not reproduce; choose another model"
@@ -293,10 +287,6 @@ def check_packing(network: PolicyNetwork, packed: TokenBatch, unpacked: TokenBat
             f"{type(network.model).__name__} does not keep packed sequences apart "
             f"({one:.4f} against {two:.4f}); set sft.packing: false"
         )
-
-
-def _head_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    return token_logprobs(head(hidden), targets, temperature)
 
 
 def _split(base: nn.Module, trunk_layers: int) -> tuple[nn.Module, nn.Module]:
@@ -339,10 +329,16 @@ def _equal(one: nn.Module, two: nn.Module | None) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(p, theirs[n]) for n, p in ours.items())
 
 
-def _run(module: nn.Module, segments_BT: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
-    if segments_BT is not None:
-        inputs = {**inputs, **_packed_inputs(segments_BT, next(module.parameters()).dtype)}
-    output: Tensor = module(**inputs, use_cache=False).last_hidden_state
+def _padded(module: nn.Module, batch: TokenBatch, start_BTD: Tensor | None = None) -> Tensor:
+    """Hugging Face's forward pass over whole rows, padding included."""
+    inputs: dict[str, Any] = {"use_cache": False}
+    if start_BTD is None:
+        inputs["input_ids"] = batch.input_ids_BT
+    else:
+        inputs["inputs_embeds"] = start_BTD
+    if batch.segments_BT is not None:
+        inputs |= _packed_inputs(batch.segments_BT, next(module.parameters()).dtype)
+    output: Tensor = module(**inputs).last_hidden_state
     return output
 
 
@@ -360,11 +356,24 @@ def _packed_inputs(segments_BT: Tensor, dtype: torch.dtype) -> dict[str, Tensor]
     return {"position_ids": index_T - start_index_BT, "attention_mask": mask[:, None]}
 
 
-def _probe(network: Network) -> TokenBatch:
-    ids = torch.arange(24, device=network.device).reshape(2, 12) % network.model.config.vocab_size
-    rows_B = torch.arange(2, device=network.device)
+@torch.no_grad()
+def _packs(base: Any) -> bool:
+    """Whether a transformer is one that ``packed`` knows, and proves right on a probe."""
+    if not packed.supports(base):
+        return False
+    batch = _probe(base)
+    ours = packed.hidden_states(base, base.layers, base.norm, batch)
+    tolerance = 1e-4 if ours.dtype == torch.float32 else 5e-2
+    return torch.allclose(ours, _padded(base, batch), atol=tolerance, rtol=tolerance)
+
+
+def _probe(base: nn.Module) -> TokenBatch:
+    weight: Any = next(base.parameters())
+    ids = torch.arange(24, device=weight.device).reshape(2, 12) % base.config.vocab_size  # type: ignore[operator, union-attr]
+    rows_B = torch.arange(2, device=weight.device)
     lengths_B = torch.full_like(rows_B, 12)
-    return TokenBatch(ids, lengths_B, torch.ones_like(ids, dtype=torch.bool), rows_B, rows_B)
+    mask_BT = torch.arange(12, device=weight.device).expand(2, -1) > 0
+    return TokenBatch(ids, lengths_B, mask_BT, rows_B, rows_B)
 
 
 def still_in_train_mode(model: nn.Module) -> None:

@@ -79,7 +79,7 @@ def _train(
         dump_folder=work,
     )
     collated = partial(_batch, policy=policy, recipe=recipe)
-    if config.packing:
+    if config.packing and not policy.network.packs:
         check_packing(policy.network, collated(train[:8]), collate(train[:8], policy.pad_id))
     early_stop, start, metrics = EarlyStop(config.early_stop_patience), 0, {}
     if (saved := checkpoint.latest(work)) is not None:
@@ -116,7 +116,7 @@ def _train(
 
 
 def _batch(rows: list[TokenRow], policy: Policy, recipe: Recipe) -> TokenBatch:
-    if recipe.sft.packing:
+    if recipe.sft.packing and not policy.network.packs:
         return pack(rows, policy.pad_id, recipe.model.max_tokens)
     return collate(rows, policy.pad_id)
 
