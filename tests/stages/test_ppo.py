@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from accord.engine import AdamSettings, LocalLearner, LocalSampler
+from accord.engine import AdamSettings, LocalLearner, LocalSampler, SampledTokens
 from accord.errors import ArtifactError, ModelError, NonFiniteError
 from accord.models.load import load_policy, save_policy
 from accord.models.network import read_values
@@ -25,7 +25,9 @@ def steps(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def prepared(loop, recipe, tmp_path: Path, calibrate: bool = False) -> SimpleNamespace:
+def prepared(
+    loop, recipe, tmp_path: Path, calibrate: bool = False, trust_sampler: bool = False
+) -> SimpleNamespace:
     """The models of a run with one batch of episodes drawn and scored."""
     models = _load(recipe, loop["sft"], loop["reward"])
     settings = {"micro_batch_tokens": recipe.ppo.micro_batch_tokens, "dump_folder": tmp_path}
@@ -47,6 +49,7 @@ def prepared(loop, recipe, tmp_path: Path, calibrate: bool = False) -> SimpleNam
         recipe.ppo.kl_coef,
         tmp_path,
         calibrate=calibrate,
+        trust_sampler=trust_sampler,
     )
     return SimpleNamespace(models=models, prompts=prompts, drawn=drawn, rollouts=rollouts)
 
@@ -61,7 +64,8 @@ def test_the_first_step_starts_at_the_reference(loop, recipe_with, tmp_path, tra
     assert [row["step"] for row in rows] == [1, 2, 3]
     for row in rows:
         assert row["policy/ratio_first"] == pytest.approx(1.0, abs=1e-5)
-        assert row["policy/sampler_gap"] < 1e-4
+    assert rows[0]["policy/sampler_gap"] < 1e-4
+    assert "policy/sampler_gap" not in rows[1]  # trusted, and not computed again
     assert rows[0]["objective/kl"] == pytest.approx(0, abs=1e-3)
     assert rows[-1]["objective/kl"] != 0
     again = ppo(recipe, loop["sft"], loop["reward"], loop["prompts"], tmp_path / "ppo")
@@ -119,6 +123,35 @@ def test_logprobs_are_those_of_the_sampling_temperature(loop, recipe_with, tmp_p
         torch.testing.assert_close(
             old_BT[b][mask_BT[b]], torch.tensor(completion.logprobs), atol=1e-4, rtol=1e-4
         )
+
+
+def test_what_the_sampler_said_stands_for_what_the_learner_would_say(
+    loop, recipe_with, tmp_path
+) -> None:
+    """The same distribution by construction, so one forward pass less."""
+    recipe = recipe_with("ppo.temperature=0.6")
+    asked = prepared(loop, recipe, tmp_path).rollouts
+    trusted = prepared(loop, recipe, tmp_path, trust_sampler=True).rollouts
+    for name in ("old_logprobs_BT", "advantages_BT", "returns_BT"):
+        torch.testing.assert_close(
+            trusted.batch.tensors[name], asked.batch.tensors[name], atol=1e-4, rtol=1e-4
+        )
+    torch.testing.assert_close(trusted.kl_B, asked.kl_B, atol=1e-4, rtol=1e-4)
+
+
+def test_a_sampler_that_says_something_else_is_not_trusted(
+    loop, recipe_with, tmp_path, monkeypatch
+) -> None:
+    def lying(*args: Any) -> list[SampledTokens]:
+        drawn = roll_out(*args)
+        return [replace(c, logprobs=[p - 0.01 for p in c.logprobs]) for c in drawn]
+
+    # The function and its module share a name: the module is where _train looks it up.
+    monkeypatch.setitem(_train.__globals__, "roll_out", lying)
+    ppo(recipe_with(), loop["sft"], loop["reward"], loop["prompts"], tmp_path / "ppo")
+    for row in steps(tmp_path, "ppo"):
+        assert row["policy/sampler_gap"] == pytest.approx(0.01, abs=1e-4)
+        assert row["policy/ratio_first"] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_advantages_are_white_over_what_counts(loop, recipe_with, tmp_path) -> None:

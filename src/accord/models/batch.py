@@ -54,6 +54,12 @@ class TokenBatch:
         """The same rows with more tensors (first dimension B)."""
         return replace(self, tensors={**self.tensors, **tensors})
 
+    def responses(self, values: Sequence[Sequence[float]]) -> Tensor:
+        """A number for each response token (B, T), 0 elsewhere, from one list a row."""
+        flat = torch.tensor([value for row in values for value in row], dtype=torch.float32)
+        spread_BT = torch.zeros(self.response_mask_BT.shape, dtype=torch.float32)
+        return spread_BT.masked_scatter_(self.response_mask_BT, flat)
+
     def places(self, part: TokenBatch) -> Tensor:
         """Where the rows of ``part``, selected from this batch, lie in it."""
         place = {row: i for i, row in enumerate(self.row_B.tolist())}

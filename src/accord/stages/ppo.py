@@ -67,6 +67,8 @@ from accord.models.network import (
 from accord.tracking import Tracker
 from accord.types import Prompt
 
+TRUSTED_GAP = 1e-3  # nats a token between sampler and learner; in float32 rounding makes 1e-5
+
 
 @dataclass(frozen=True)
 class Models:
@@ -153,14 +155,14 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
     value_learner = make(models.value)
     sampler = LocalSampler(models.policy)
     kl_control = _kl_control(config)
-    start, recent = 0, []
+    start, recent, trust_sampler = 0, [], False
     if (saved := checkpoint.latest(work)) is not None:
         start, tensors, state = saved
         learner.load_state(checkpoint.under("policy", tensors))
         value_learner.load_state(checkpoint.under("value", tensors))
         kl_control = _kl_control(config, state["kl_coef"])
         models.value.set_normalization(*state["value_normalization"])
-        recent = state["recent"]
+        recent, trust_sampler = state["recent"], state["trust_sampler"]
     encoder = models.policy.encoder(recipe)
     tokens = [encoder.prompt(prompt) for prompt in prompts]
     with Tracker(out.parent / "logs" / out.name, "ppo", config.num_steps) as tracker:
@@ -172,8 +174,10 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
             drawn = roll_out(recipe, sampler, [tokens[i] for i in chosen], step)
             rollouts = _score(
                 config, models, learner, value_learner, [tokens[i] for i in chosen], drawn,
-                kl_control.kl_coef, work, calibrate=step == 0,
+                kl_control.kl_coef, work, calibrate=step == 0, trust_sampler=trust_sampler,
             )  # fmt: skip
+            if step == 0:
+                trust_sampler = rollouts.metrics["policy/sampler_gap"] < TRUSTED_GAP
             share = decay(config.schedule, step / config.num_steps)
             metrics = _update(recipe, learner, value_learner, rollouts, step, share)
             kl = float(rollouts.kl_B.mean())
@@ -193,6 +197,7 @@ def _train(recipe: Recipe, models: Models, prompts: list[Prompt], work: Path, ou
                     "kl_coef": kl_control.kl_coef,
                     "value_normalization": models.value.normalization,
                     "recent": recent,
+                    "trust_sampler": trust_sampler,
                 }
                 checkpoint.save(work, step + 1, tensors, state)
     # Reported: the mean of the last third, where learning has settled.
@@ -228,16 +233,19 @@ def _score(
     work: Path,
     *,
     calibrate: bool,
+    trust_sampler: bool,
 ) -> RolloutBatch:
     """Log-probabilities, scores, shaped rewards and advantages of the drawn episodes.
 
     ``calibrate`` first brings the value model, a reward model that was only ever read at last
-    tokens, to the scale of these returns at every token.
+    tokens, to the scale of these returns at every token. ``trust_sampler``: what the sampler says
+    of its tokens is what the learner would say, and is not computed a second time.
     """
     rows = [TokenRow(p, c.tokens, i) for i, (p, c) in enumerate(zip(prompts, drawn, strict=True))]
     batch = models.policy.network.with_trunk(collate(rows, models.policy.pad_id))
     mask_BT, budget = batch.response_mask_BT, config.micro_batch_tokens
-    logprobs_BT = learner.forward(batch)
+    sampled_BT = batch.responses([c.logprobs for c in drawn])
+    logprobs_BT = sampled_BT if trust_sampler else learner.forward(batch)
     ref_logprobs_BT = per_token(models.reference, batch, budget, config.temperature)
     heads_BT = per_token(models.reward.network, batch, budget)
     raw_B = read_scores(heads_BT, batch)
@@ -260,21 +268,20 @@ def _score(
     bad = first_nonfinite(scores=raw_B, kl=kl_B, returns=returns_BT)
     if bad is not None:
         raise not_finite(bad, {"scores": raw_B, "kl": kl_B}.get(bad, returns_BT), batch, work)
-    sampled_B = torch.tensor([sum(c.logprobs) for c in drawn])
     lengths_B = mask_BT.sum(dim=1).float()
-    ours_B = sequence_logprobs(logprobs_BT, mask_BT)
     metrics = {
         "objective/score": float(raw_B.mean()),
         "objective/score_std": float(raw_B.std(correction=0)),
         "objective/kl": float(kl_B.mean()),
-        "objective/entropy": float(-ours_B.mean()),
+        "objective/entropy": float(-sequence_logprobs(logprobs_BT, mask_BT).mean()),
         "objective/reward": float(rewards_BT.sum(dim=1).mean()),
         "objective/length": float(lengths_B.mean()),
         "objective/length_std": float(lengths_B.std(correction=0)),
         "objective/eos_rate": float(finished_B.float().mean()),
-        "policy/sampler_gap": float(((ours_B - sampled_B).abs() / lengths_B).max()),
         "value/explained_variance": float(explained_variance(values_BT, returns_BT, mask_BT)),
     }
+    if not trust_sampler:
+        metrics["policy/sampler_gap"] = float((logprobs_BT - sampled_BT).abs().max())
     batch = batch.with_tensors(
         old_logprobs_BT=logprobs_BT,
         old_values_BT=values_BT,
