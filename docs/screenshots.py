@@ -28,7 +28,8 @@ from accord.store.database import Store, open_store
 from accord.store.from_recipe import WRITE
 from accord.store.items import add_items
 from accord.store.records import NewItem, Round
-from accord.store.task import Purpose, RoundSettings, load_schema
+from accord.store.task import Purpose, RoundSettings
+from accord.store.task_files import load_schema
 from accord.types import Completion
 from accord.web.app import create_app
 from accord.web.security import WebSettings

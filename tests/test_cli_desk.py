@@ -14,7 +14,7 @@ from accord.cli_studio import goodbye, load_recipe, round_id
 from accord.errors import AccordError, ConfigError
 from accord.store import accounts, rounds, schema
 from accord.store.database import open_store
-from accord.store.task import load_schema
+from accord.store.task_files import load_schema
 from tests.store.fill import drain, item, make_round, prefer, rater, rules
 
 

@@ -36,7 +36,9 @@ class Desk(Protocol):
         """A link that lets one person in."""
         ...
 
-    def freeze_round(self, round_id: str, weights: str, aggregate: str) -> JSON:
+    def freeze_round(
+        self, round_id: str, weights: str, aggregate: str, attribute: str | None
+    ) -> JSON:
         """Labels as an artifact: its ``path`` and ``hash``."""
         ...
 
@@ -135,11 +137,13 @@ class LocalDesk:
         token = accounts.invite(self._store, role, name=name, actor="system")
         return f"{self._address}/invite/{token}"
 
-    def freeze_round(self, round_id: str, weights: str, aggregate: str) -> JSON:
+    def freeze_round(
+        self, round_id: str, weights: str, aggregate: str, attribute: str | None
+    ) -> JSON:
         """Labels as an artifact beside the database."""
         made = lead_ops.freeze(
             self._store, self._settings, round_id, "system",
-            cast(Weights, weights), cast(Aggregate, aggregate),
+            cast(Weights, weights), cast(Aggregate, aggregate), attribute,
         )  # fmt: skip
         return {"path": str(made.path), "hash": made.hash}
 

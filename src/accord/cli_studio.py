@@ -153,12 +153,15 @@ def freeze(
     aggregate: Annotated[
         str, typer.Option(help="none, majority or soft: several labels of one item.")
     ] = "none",
+    attribute: Annotated[
+        str | None, typer.Option(help="Labels from this question about the pair, not the verdict.")
+    ] = None,
     database: DatabaseOption = DEFAULT,
     url: UrlOption = None,
 ) -> None:
     """Make a round's labels an artifact; the round is then over."""
     with desk(database, url) as found:
-        made = found.freeze_round(round_id(found, name), weights, aggregate)
+        made = found.freeze_round(round_id(found, name), weights, aggregate, attribute)
         typer.echo(f"{made['path']}  {made['hash']}")
 
 

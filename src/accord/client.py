@@ -210,9 +210,15 @@ class LeadStudio(Studio):
         """Give out no more tasks."""
         self.post(f"/lead/rounds/{round_id}/close")
 
-    def freeze_round(self, round_id: str, weights: str = "none", aggregate: str = "none") -> JSON:
+    def freeze_round(
+        self,
+        round_id: str,
+        weights: str = "none",
+        aggregate: str = "none",
+        attribute: str | None = None,
+    ) -> JSON:
         """Make the round's labels an artifact; the answer names its ``path`` and ``hash``."""
-        body = {"weights": weights, "aggregate": aggregate}
+        body = {"weights": weights, "aggregate": aggregate, "attribute": attribute}
         return dict(self.post(f"/lead/rounds/{round_id}/freeze", body))
 
     def add_items(self, round_id: str, path: str | Path, role: str = "normal") -> JSON:

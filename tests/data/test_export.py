@@ -209,6 +209,21 @@ def test_a_ranking_is_all_its_pairs(ranking: Ranking) -> None:
     assert found == {(better, worse) for (_, better), (_, worse) in combinations(judged, 2)}
 
 
+def test_pairs_of_one_ranking_say_so_and_count_as_one(tmp_path: Path) -> None:
+    """Ouyang et al. 2022, section 3.5: a ranking of K is one batch element, not C(K, 2) of them."""
+    path = tmp_path / "x.jsonl"
+    ranking = Ranking(PROMPT, (YES, NO, MAYBE), (0, 2, 1), id="r7", rater="ann", weight=0.5)
+    export([ranking, PAIRS[0]], path, "trl-preference")
+    *ranked, plain = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert [row["ranking"] for row in ranked] == ["r7"] * 3
+    assert sum(row["pair_weight"] for row in ranked) == pytest.approx(1)
+    assert [row["weight"] for row in ranked] == [0.5] * 3  # the rater's, which is another matter
+    assert (plain["ranking"], plain["pair_weight"]) == (None, None)
+    back = read_comparisons(path)
+    expected = [p if p.choice == "a" else p.swap() for p in ranking.pairs()]
+    assert back[:3] == expected
+
+
 def test_a_comparison_is_a_ranking_of_two_and_a_tie_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     tie = Comparison(PROMPT, YES, NO, "tie")

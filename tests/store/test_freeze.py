@@ -266,3 +266,61 @@ def test_a_careless_rater_weighs_less_and_loses_no_verdict(
     assert right >= 0.95 * num
     again = freeze_round(store, found.id, tmp_path / "again", weights="quality")
     assert again.hash == made.hash
+
+
+def asking(*names: str) -> TaskSchema:
+    return TaskSchema.model_validate(
+        {"pair_labels": [{"name": name, "text": f"Which is more {name}?"} for name in names]}
+    )
+
+
+def test_the_answer_to_a_question_about_the_pair_can_be_the_label(
+    store: Store, tmp_path: Path
+) -> None:
+    """Whatever side a response stood on, the answer is about the response."""
+    items = [item(f"q{i}") for i in range(8)]
+    found = make_round(store, items, TWO_RATERS, schema=asking("honest", "harmless"))
+    ann = rater(store)
+
+    def say(task: Any) -> dict[str, Any]:
+        second = SLOTS[task.permutation.index(1)]
+        sides = {"honest": second} | ({"harmless": "equal"} if task.prompt.id[-1] < "4" else {})
+        return prefers(0)(task) | {"sides": sides}
+
+    judge(store, ann, found, say)
+    close_round(store, found.id, "system")
+    verdicts = freeze_round(store, found.id, tmp_path / "verdicts")
+    assert {row.choice for row in records(verdicts)} == {"a"}
+    honest = freeze_round(store, found.id, tmp_path / "honest", attribute="honest")
+    assert [row.choice for row in records(honest)] == ["b"] * 8
+    assert honest.manifest.config["studio"]["attribute"] == "honest"
+    harmless = freeze_round(store, found.id, tmp_path / "harmless", attribute="harmless")
+    assert {row.choice for row in records(harmless)} == {"tie"}
+    num = len(records(harmless))
+    assert harmless.manifest.extra["excluded"]["not answered"] == 8 - num
+    with pytest.raises(DataError, match=r"asks nothing called 'kind' .* it asks honest, harmless"):
+        freeze_round(store, found.id, tmp_path / "kind", attribute="kind")
+    lines = (verdicts.path / "judgments.jsonl").read_bytes().splitlines()
+    assert all(json.loads(line)["outcome"]["attributes"]["honest"] == 1 for line in lines)
+
+
+def test_the_data_card_says_what_the_labels_are(store: Store, tmp_path: Path) -> None:
+    rules = TWO_RATERS.model_copy(update={"raters_note": "Two authors, unpaid."})
+    found = make_round(store, [item(f"q{i}") for i in range(6)], rules)
+    ann, bob = rater(store), rater(store)
+    judge(store, ann, found, prefers(0))
+    judge(store, bob, found, lambda task: {"outcome": "cannot_compare"})
+    close_round(store, found.id, "system")
+    made = freeze_round(store, found.id, tmp_path / "out", weights="quality")
+    card = (made.path / "README.md").read_text("utf-8")
+    assert card.startswith("---\ntags: [rlhf, human-feedback, compare]\n---\n")
+    assert "6, of 12 judgments on 6 items" in card
+    assert '"Which response is better?" (schema `hh`)' in card
+    assert "a 6 (a and b: order of the item" in card
+    assert "2 people; judgments each: 6 to 6" in card
+    assert "Two authors, unpaid." in card
+    assert "raw agreement: none: " in card  # one verdict an item: nothing to compare
+    assert "- could not be compared: 6" in card
+    assert ann not in card and bob not in card
+    again = freeze_round(store, found.id, tmp_path / "again", weights="quality")
+    assert (again.path / "README.md").read_text("utf-8") == card

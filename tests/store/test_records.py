@@ -22,7 +22,8 @@ from accord.store.rounds import (
     set_guideline,
     use_guideline,
 )
-from accord.store.task import RoundSettings, TaskSchema, load_schema
+from accord.store.task import RoundSettings, TaskSchema
+from accord.store.task_files import load_schema
 from accord.types import Completion, Message, Prompt
 from tests.store.fill import freeze, item, make_round, rules
 

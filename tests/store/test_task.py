@@ -15,14 +15,14 @@ from accord.errors import ConfigError, DataError
 from accord.store.task import (
     CompareBody,
     Label,
+    PairLabel,
     RoundSettings,
     Task,
     TaskSchema,
-    load_schema,
     parse_body,
-    presets,
     verdict,
 )
+from accord.store.task_files import load_schema, presets
 
 LABELS = (Label(name="overall", text="Overall", kind="likert"), Label(name="lie", text="A lie"))
 
@@ -36,7 +36,7 @@ def compare(schema: TaskSchema | None = None, **fields: Any) -> Any:
 
 
 def test_presets_load_and_are_described() -> None:
-    assert set(presets()) == {"hh", "instructgpt", "stiennon", "christiano-text"}
+    assert set(presets()) == {"hh", "hhh", "instructgpt", "stiennon", "christiano-text"}
     for name, line in presets().items():
         assert load_schema(name).name == name
         assert len(line) > 20
@@ -63,6 +63,7 @@ def test_stiennon_is_a_nine_point_scale_and_christiano_has_no_strength() -> None
         ("name: x\nstrength_steps: 2\ncomment_at_strength: 3\n", ":3:", "no judgment reaches it"),
         ("response_labels:\n- {name: a, text: A}\n- {name: a, text: B}\n", ":1:", "must differ: a"),
         ("response_labels:\n- {name: a, text: A, step: 3}\n", ":2:", "did you mean 'steps'"),
+        ("pair_labels:\n- {name: a, text: A, require: yes}\n", ":2:", "did you mean 'required'"),
         ("name: x\nname: y\n", ":2:", "set twice"),
         ("name: [\n", ":2:", "not valid YAML"),
     ],
@@ -87,8 +88,8 @@ def test_all_problems_of_a_schema_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match="christiano-text, hh, instructgpt, stiennon"):
-        load_schema("hhh")
+    with pytest.raises(ConfigError, match="christiano-text, hh, hhh, instructgpt, stiennon"):
+        load_schema("hhhh")
 
 
 def test_settings_refuse_what_makes_no_sense() -> None:
@@ -245,3 +246,22 @@ def test_every_task_has_a_body_and_bodies_are_frozen() -> None:
             parse_body(task, TaskSchema(), 2, {})
     with pytest.raises(ValidationError):
         CompareBody(outcome="a").outcome = "b"
+
+
+def test_a_question_about_the_pair_is_answered_by_response_not_by_side() -> None:
+    hhh = load_schema("hhh")
+    found = compare(hhh, outcome="tie", sides={"helpful": "a", "honest": "equal"})
+    assert found["attributes"] == {"helpful": 1, "honest": "equal"}  # the sides were exchanged
+    assert "attributes" not in compare(hhh, outcome="tie")
+    with pytest.raises(DataError, match=r"sides: unknown labels \['kind'\]; this round has"):
+        compare(hhh, sides={"kind": "a"})
+    with pytest.raises(DataError, match=r"sides\.honest"):
+        compare(hhh, sides={"honest": "c"})
+
+
+def test_a_question_about_the_pair_may_be_needed() -> None:
+    needed = TaskSchema(pair_labels=(PairLabel(name="true", text="Truer?", required=True),))
+    with pytest.raises(DataError, match="sides: answer true with a, b or equal"):
+        compare(needed)
+    assert compare(needed, sides={"true": "b"})["attributes"] == {"true": 0}
+    assert compare(needed, outcome="cannot_compare")["outcome"] == "cannot_compare"

@@ -17,7 +17,8 @@ from accord.store import accounts, rounds
 from accord.store.database import Store, open_store
 from accord.store.items import add_items
 from accord.store.records import NewItem, Round
-from accord.store.task import RoundSettings, load_schema
+from accord.store.task import RoundSettings
+from accord.store.task_files import load_schema
 from accord.types import Completion, Message, Prompt
 from accord.web.app import create_app
 from accord.web.security import WebSettings

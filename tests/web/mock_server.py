@@ -19,7 +19,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from accord.store.task import TaskSchema, load_schema, parse_body
+from accord.store.task import TaskSchema, parse_body
+from accord.store.task_files import load_schema
 from accord.web.render import STATIC
 
 CSP = (
@@ -73,6 +74,7 @@ def schemas() -> dict[str, TaskSchema]:
         "plain": hh.model_copy(update={"strength_steps": 0, "comment_at_strength": None}),
         "rank": hh.model_copy(update={**chips, "comment_at_strength": None}),
         "labels": load_schema("instructgpt"),
+        "hhh": load_schema("hhh"),
         "write": hh.model_copy(update={"question": "Write the answer you would like to get."}),
         "chat": hh.model_copy(
             update={**chips, "comment_at_strength": None, "chat_mode": "helpful", "max_turns": 2}
@@ -84,6 +86,7 @@ KINDS = {
     "pairs": "compare",
     "strict": "compare",
     "plain": "compare",
+    "hhh": "compare",
     "rank": "rank",
     "labels": "rank",
     "write": "demonstrate",

@@ -223,6 +223,54 @@ def test_a_key_that_bounces_or_is_held_judges_one_task(
 # Rankings
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_questions_about_a_pair_by_key_and_by_mouse(
+    visit: Callable[..., Page], studio: Any, phone: bool
+) -> None:
+    """None is needed, so one key still decides; one that is needed is asked for."""
+    page = visit("hhh", phone=phone)
+    ready(page, 0)
+    press(page, "w", "1", "2", "3")
+    page.locator(".task-start").focus()
+    press(page, "9")
+    ready(page, 1)
+    group = page.get_by_role("group", name="Which is more honest?")
+    group.get_by_role("radio", name="B", exact=True).check()
+    page.get_by_role("button", name="A clearly better").click()
+    ready(page, 2)
+    press(page, "5")
+    ready(page, 3)
+    saved(page)
+    bodies = [studio.judgments[f"hhh-{task:04}"] for task in range(3)]
+    assert [body["sides"] for body in bodies] == [
+        {"helpful": "a", "honest": "equal", "harmless": "b"},
+        {"honest": "b"},
+        {},
+    ]
+    assert [body["outcome"] for body in bodies] == ["b", "a", "tie"]
+    assert bodies[2]["num_keys"] == 1
+    press(page, "u")
+    expect(page.get_by_text("You are changing an earlier answer")).to_be_visible()
+
+
+def test_a_question_about_a_pair_that_is_needed(visit: Callable[..., Page], studio: Any) -> None:
+    labels = studio.schemas["hhh"].pair_labels
+    needed = (labels[0], labels[1].model_copy(update={"required": True}))
+    studio.schemas["hhh"] = studio.schemas["hhh"].model_copy(update={"pair_labels": needed})
+    page = visit("hhh")
+    ready(page, 0)
+    press(page, "1")
+    expect(page.get_by_text("please answer", exact=True)).to_be_visible()
+    assert studio.judgments == {}
+    press(page, "3", "Enter")
+    ready(page, 1)
+    saved(page)
+    body = studio.judgments["hhh-0000"]
+    assert (body["outcome"], body["strength"], body["sides"]) == ("a", 4, {"honest": "b"})
+    press(page, "x")  # who cannot compare is asked nothing
+    ready(page, 2)
+
+
 def test_a_ranking_by_keys(visit: Callable[..., Page], studio: Any) -> None:
     page = visit("rank")
     ready(page, 0)
@@ -913,7 +961,7 @@ def test_axe_finds_nothing_in_light_and_dark(visit: Callable[..., Page], size: A
     axe = (HERE / "vendor" / "axe.min.js").read_text("utf-8")
     page = visit("pairs", phone=size == PHONE)
     problems: dict[str, Any] = {}
-    for round_ in ["pairs", "strict", "plain", "rank", "labels", "write", "chat"]:
+    for round_ in ["pairs", "strict", "plain", "hhh", "rank", "labels", "write", "chat"]:
         page.goto(f"/work/{round_}")
         page.evaluate(axe)
         for state in states(page, round_):

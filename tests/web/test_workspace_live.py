@@ -24,7 +24,8 @@ from accord.store.items import add_items
 from accord.store.records import NewItem, Round
 from accord.store.schema import assignments, judgments
 from accord.store.schema import events as log
-from accord.store.task import RoundSettings, TaskSchema, load_schema
+from accord.store.task import RoundSettings, TaskSchema
+from accord.store.task_files import load_schema
 from accord.types import Completion, Message, Prompt
 from accord.web.app import create_app
 from accord.web.render import static_version

@@ -242,8 +242,8 @@ class StudioConfig(Section):
     in the run's report, scored beside the reward model's own prediction."""
 
     task_schema: Name | None = None
-    """The questions on the screen: a preset (`hh`, `instructgpt`, `stiennon`, `christiano-text`) or
-    the path of a YAML file. None: `instructgpt` to rank, `hh` for all else."""
+    """The questions on the screen: a preset (`hh`, `hhh`, `instructgpt`, `stiennon`,
+    `christiano-text`) or the path of a YAML file. None: `instructgpt` to rank, else `hh`."""
 
     project: Name = "accord"
     """Project that the round belongs to; its rounds share the event log and the guideline."""

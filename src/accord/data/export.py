@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import orjson
 
@@ -61,7 +61,8 @@ def export(
 ) -> int:
     """Write records to ``path`` (``.jsonl``, ``.parquet`` or ``.csv``); the number of rows.
 
-    Conversations are chat messages. A Ranking becomes its C(K, 2) pairs in the pair shapes, a
+    Conversations are chat messages. A Ranking becomes its C(K, 2) pairs in the pair shapes, with
+    its id as ``ranking`` and 1 / C(K, 2) as ``pair_weight`` (accord itself groups by prompt), a
     Comparison a ranking of two in ``nemo-rank`` and ``oasst``; the preferred completion comes first
     in the TRL and HH shapes. Columns that no record uses (margin, rater, weight, ...) are left out.
     ``Completion.finished`` has a place in the shape ``accord`` alone, which keeps everything. In
@@ -97,9 +98,15 @@ def _rows(records: list[Record], path: Path, shape: str, ties: str) -> list[Row]
     rows: list[Row] = []
     num_ties = 0
     for number, record in enumerate(records, start=1):
-        for part in _parts(record, shape):
+        parts: Sequence[Record] = [record]
+        group: Row = {}
+        if _split(record, shape):
+            parts = record.pairs()
+            # They depend on each other and count as one ranking (Ouyang et al. 2022, 3.5).
+            group = {"ranking": record.id or str(number), "pair_weight": 1 / len(parts)}
+        for part in parts:
             try:
-                rows.extend(WRITERS[shape](part))
+                rows.extend(row | group for row in WRITERS[shape](part))
             except NoWinner:
                 num_ties += 1
             except DataError as error:
@@ -122,10 +129,8 @@ def _fitting(record: Record, path: Path, shape: str) -> Record:
     return record
 
 
-def _parts(record: Record, shape: str) -> Sequence[Record]:
-    if isinstance(record, Ranking) and shape not in WHOLE_RANKINGS:
-        return record.pairs()
-    return [record]
+def _split(record: Record, shape: str) -> TypeGuard[Ranking]:
+    return isinstance(record, Ranking) and shape not in WHOLE_RANKINGS
 
 
 def _uniform(rows: list[Row]) -> list[Row]:

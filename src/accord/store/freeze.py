@@ -2,8 +2,8 @@
 
 The artifact holds ``records.jsonl`` (comparisons, rankings or demonstrations), ``judgments.jsonl``
 (every judgment that stands, with what the rater ticked and wrote, and why it was left out if it
-was) and ``snapshot.json`` (the ids of the log's events behind it, and their hash). Freezing the
-same round in the same way again gives the same hash.
+was), ``snapshot.json`` (the ids of the log's events behind it, and their hash) and a data card.
+Freezing the same round in the same way again gives the same hash.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -28,6 +28,7 @@ from accord.feedback.simulate import count_agreement
 from accord.feedback.votes import FIRST, SECOND, TIE, Votes, encode, log_words
 from accord.store import events, schema
 from accord.store.columns import new_id, now
+from accord.store.data_card import CARD, data_card
 from accord.store.database import Store, StoreError
 from accord.store.judged import Gathered, gather, line, snapshot
 from accord.store.labels import (
@@ -36,6 +37,7 @@ from accord.store.labels import (
     Said,
     Terms,
     by_adjudicator,
+    by_attribute,
     edits,
     left_out,
     pairs,
@@ -60,6 +62,7 @@ def freeze_round(
     actor: str = "system",
     weights: Weights = "none",
     aggregate: Aggregate = "none",
+    attribute: str | None = None,
 ) -> Artifact:
     """Write a closed round's labels to ``out`` and close it for good.
 
@@ -77,26 +80,38 @@ def freeze_round(
         aggregate: ``none`` keeps each verdict; ``majority`` and ``soft`` put the verdicts on an
             item together (:func:`accord.store.labels.together`). With weights, soft labels are the
             rater model's posterior, without the share of raters.
+        attribute: one of the schema's ``pair_labels``, whose answers become the labels in place of
+            the verdicts; None: the verdicts.
 
     Returns:
         An artifact of kind "comparisons", or "demonstrations" for a round of that task.
 
     Raises:
-        DataError: no such round, or nothing in it that could be a label.
+        DataError: no such round or attribute, or nothing in it that could be a label.
         StoreError: the round is a draft or still open.
         ArtifactError: ``out`` holds something else.
     """
     with store.read() as conn:
         gathered = gather(conn, round_id)
     _require_closed(gathered.found)
-    _labels(gathered, weights, aggregate)  # what cannot be frozen is not closed for good either
+    _check_attribute(gathered.found, attribute)
+    _labels(gathered, weights, aggregate, attribute)  # what cannot be frozen stays closed
     if gathered.found.state != "frozen":
         store.write(lambda conn: _close_for_good(conn, round_id, actor))
         with store.read() as conn:
             gathered = gather(conn, round_id)  # with what came in until the round was closed
-    made = _write(gathered, Path(out), weights, aggregate)
-    store.write(lambda conn: _record(conn, gathered, made, weights, aggregate, actor))
+    made = _write(gathered, Path(out), weights, aggregate, attribute)
+    store.write(lambda conn: _record(conn, gathered, made, actor))
     return made
+
+
+def _check_attribute(found: Round, attribute: str | None) -> None:
+    known = [label.name for label in found.schema.pair_labels]
+    if attribute is not None and attribute not in known:
+        raise DataError(
+            f"round {found.name!r} asks nothing called {attribute!r} about its pairs; "
+            + (f"it asks {', '.join(known)}" if known else "its schema has no pair_labels")
+        )
 
 
 def _require_closed(found: Round) -> None:
@@ -127,13 +142,18 @@ class _Made:
     report: QualityReport | None
 
 
-def _labels(gathered: Gathered, weights: Weights, aggregate: Aggregate) -> _Made:
+def _labels(
+    gathered: Gathered, weights: Weights, aggregate: Aggregate, attribute: str | None
+) -> _Made:
     """The records of a round, and what was left out.
 
     Raises:
         DataError: nothing could be a label.
     """
     steps = gathered.found.schema.strength_steps
+    if attribute is not None:  # adjudicators settle verdicts, which this is none of
+        answers = [by_attribute(said, attribute) for said in gathered.said]
+        gathered = replace(gathered, said=answers, settled={})
     why_not = Counter(why for said in gathered.said if (why := left_out(said)))
     kept = [said for said in gathered.said if not left_out(said)]
     votes, keys = _votes(gathered.said, steps)
@@ -225,9 +245,11 @@ def _seconds(keys: Sequence[tuple[Said, int, int]]) -> list[float]:
     return [said.active_ms / 1000 if said.active_ms else float("nan") for said, _, _ in keys]
 
 
-def _write(gathered: Gathered, out: Path, weights: Weights, aggregate: Aggregate) -> Artifact:
+def _write(
+    gathered: Gathered, out: Path, weights: Weights, aggregate: Aggregate, attribute: str | None
+) -> Artifact:
     found = gathered.found
-    made = _labels(gathered, weights, aggregate)
+    made = _labels(gathered, weights, aggregate, attribute)
     kind = "demonstrations" if found.task == "demonstrate" else "comparisons"
     taken = snapshot(gathered)
     config = {
@@ -241,6 +263,7 @@ def _write(gathered: Gathered, out: Path, weights: Weights, aggregate: Aggregate
             "guideline": found.guideline,
             "weights": weights,
             "aggregate": aggregate,
+            "attribute": attribute,
             "snapshot": taken["sha256"],
         }
     }
@@ -259,6 +282,8 @@ def _write(gathered: Gathered, out: Path, weights: Weights, aggregate: Aggregate
         with (folder / JUDGMENTS).open("wb") as file:
             file.writelines(line(said) for said in gathered.said)
         (folder / SNAPSHOT).write_text(json.dumps(taken) + "\n", encoding="utf-8")
+        card = data_card(gathered, made.records, config["studio"], extra)
+        (folder / CARD).write_text(card, encoding="utf-8")
     return artifacts.read(out)
 
 
@@ -320,21 +345,15 @@ def _unchanged(said: Said) -> bool:
     return edited is not None and edited["text"] == said.completions[edited["index"]].text
 
 
-def _record(
-    conn: Connection,
-    gathered: Gathered,
-    made: Artifact,
-    weights: Weights,
-    aggregate: Aggregate,
-    actor: str,
-) -> None:
+def _record(conn: Connection, gathered: Gathered, made: Artifact, actor: str) -> None:
     """Note the artifact in the store, once for each place."""
     table, found, extra = schema.snapshots, gathered.found, made.manifest.extra
     place = str(made.path.resolve())
     where = sa.and_(table.c.round_id == found.id, table.c.path == place)
     if conn.scalar(sa.select(table.c.id).where(where, table.c.content_hash == made.hash)):
         return
-    settings = {"weights": weights, "aggregate": aggregate, "snapshot": extra["snapshot"]}
+    studio = made.manifest.config["studio"]
+    settings = {name: studio[name] for name in ("weights", "aggregate", "attribute", "snapshot")}
     body = {"round": found.id, "hash": made.hash, **settings}
     events.append(conn, found.project_id, "snapshot", actor, body)
     conn.execute(

@@ -18,7 +18,8 @@ from accord.store import rounds
 from accord.store.database import Store
 from accord.store.intake import new_items, read_items
 from accord.store.records import NewItem, Project, Round
-from accord.store.task import RoundSettings, TaskSchema, load_schema
+from accord.store.task import RoundSettings, TaskSchema
+from accord.store.task_files import load_schema
 from accord.types import Prompt, Sample
 
 GUIDELINE = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
@@ -70,12 +70,24 @@ class Terms:
         return self.weights.get(rater, 1.0) if self.weights else None
 
 
+def by_attribute(said: Said, name: str) -> Said:
+    """The judgment that answers one question about the pair, in place of the verdict."""
+    side = said.outcome.get("attributes", {}).get(name)
+    if side is None:
+        return replace(said, outcome={"outcome": "unanswered"})
+    if side == "equal":
+        return replace(said, outcome={"outcome": "tie"})
+    return replace(said, outcome={"outcome": "best", "best": side, "strength": None})
+
+
 def left_out(said: Said) -> str:
     """Why a judgment becomes no label; "" if it becomes one."""
     if said.role != "normal":
         return f"{said.role} item"
     if said.outcome.get("outcome") == "cannot_compare":
         return "could not be compared"
+    if said.outcome.get("outcome") == "unanswered":
+        return "not answered"
     a_b = {completion.text for completion in said.completions}
     if len(said.completions) == 2 and len(a_b) == 1 and "completion" not in said.outcome:
         return "both responses are the same text"

@@ -307,6 +307,11 @@ def _check_fit(task: Task, purpose: Purpose, budget: int | None, schema: TaskSch
             "a chat asks which answer is better, and no labels of single answers: take a schema "
             "without response_labels, such as hh, or make a round of compare or rank"
         )
+    if task != "compare" and schema.pair_labels:
+        raise DataError(
+            f"the schema {schema.name!r} has questions about pairs (pair_labels): make the "
+            f"round's task compare, not {task}"
+        )
     if budget is not None and budget < 1:
         raise DataError(f"a budget is 1 judgment or more, not {budget}; leave it out for no limit")
 

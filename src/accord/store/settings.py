@@ -69,3 +69,7 @@ class RoundSettings(Section):
 
     speech: Speech = Speech()
     """How these answers are drawn."""
+
+    raters_note: str = Field(default="", max_length=2000)
+    """Who the raters are, in the lead's words (languages, training, pay): for the data card of the
+    frozen labels. Nobody is asked. Empty: not stated."""

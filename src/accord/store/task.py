@@ -6,19 +6,15 @@ canonical index is a :data:`Verdict`; :func:`verdict` maps one to the other.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accord.config.fields import Count, Name, Section, require
-from accord.config.tree import Layer, parse, read
-from accord.errors import ConfigError, DataError
+from accord.errors import DataError
 from accord.store.settings import RoundSettings as RoundSettings
 
-SCHEMAS = Path(__file__).parent / "schemas"
 SLOTS = "abcdefghi"
 """Names of the places on the screen, first to last; at most nine responses are shown."""
 
@@ -28,7 +24,8 @@ Outcome: TypeAlias = Literal["a", "b", "tie", "both_bad", "cannot_compare"]
 Verdict: TypeAlias = dict[str, Any]
 """A judgment by canonical index. Pair: ``outcome`` is ``best`` (with ``best``, an index, and
 ``strength``, a step or None), ``tie``, ``both_bad`` or ``cannot_compare``. Ranking: ``ranks``, 0
-best. Demonstration: ``completion``. Labels, where asked, are in ``labels``, by index as text."""
+best. Demonstration: ``completion``. Labels, where asked, are in ``labels``, by index as text, and
+what was asked of the pair in ``attributes``: an index, or "equal"."""
 
 
 class Label(Section):
@@ -51,6 +48,19 @@ class Label(Section):
 
     steps: int = Field(default=7, ge=2, le=11)
     """Number of steps of a likert scale. 7 as in InstructGPT."""
+
+
+class PairLabel(Section):
+    """One question about the two responses of a pair together: which has more of something."""
+
+    name: Name
+    """Key under which the answers are stored; a freeze may take it as the verdict."""
+
+    text: Name
+    """What the rater reads, such as "Which is more honest?"."""
+
+    required: bool = False
+    """Whether it must be answered before the judgment is sent."""
 
 
 class TaskSchema(Section):
@@ -86,6 +96,10 @@ class TaskSchema(Section):
     response_labels: tuple[Label, ...] = ()
     """Questions about each response by itself (Ouyang et al. 2022, Table 3)."""
 
+    pair_labels: tuple[PairLabel, ...] = ()
+    """Questions about a pair beside the verdict, each answered A, B or equal (Askell et al. 2021
+    keep helpful, honest and harmless apart). Only to compare."""
+
     chat_mode: Literal["helpful", "harmless", "honest", "red_team"] | None = None
     """Chat rounds: what the rater tries to get from the model (Bai et al. 2022, section 2.1)."""
 
@@ -99,6 +113,7 @@ class TaskSchema(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [label.name for label in self.response_labels]
+        names += [label.name for label in self.pair_labels]
         twice = sorted({name for name in names if names.count(name) > 1})
         require(not twice, f"label names must differ: {', '.join(twice)}", "response_labels")
         step = self.comment_at_strength
@@ -132,6 +147,8 @@ Text: TypeAlias = Annotated[str, Field(max_length=20_000)]
 Moment: TypeAlias = Annotated[float, Field(ge=0, le=1e11)]
 Labels: TypeAlias = dict[str, dict[str, bool | int]]
 """Slot -> label -> value."""
+Sides: TypeAlias = dict[str, Literal["a", "b", "equal"]]
+"""Pair label -> the slot that has more of it."""
 
 
 class CompareBody(_Body):
@@ -142,6 +159,7 @@ class CompareBody(_Body):
     reasons: list[str] = Field(default_factory=list, max_length=50)
     comment: Text = ""
     labels: Labels = Field(default_factory=dict)
+    sides: Sides = Field(default_factory=dict)
 
 
 class Edit(BaseModel):
@@ -231,6 +249,7 @@ def parse_body(task: Task, schema: TaskSchema, num_responses: int, body: Mapping
         parsed = _dense(schema, num_responses, parsed)
     else:
         _check_outcome(schema, parsed)
+        _check_sides(schema, parsed)
     unknown = sorted(set(parsed.reasons) - set(schema.reasons))
     _refuse(bool(unknown), f"unknown reasons {unknown}; this round has {list(schema.reasons)}")
     _check_comment(schema, parsed)
@@ -251,6 +270,11 @@ def verdict(body: Body, permutation: Sequence[int]) -> Verdict:
     if body.labels:
         by_index = sorted((permutation[SLOTS.index(s)], row) for s, row in body.labels.items())
         found["labels"] = {str(index): row for index, row in by_index}
+    if isinstance(body, CompareBody) and body.sides:
+        found["attributes"] = {
+            name: "equal" if side == "equal" else permutation[SLOTS.index(side)]
+            for name, side in sorted(body.sides.items())
+        }
     if isinstance(body, RankBody):
         ranks = [0] * len(permutation)
         for slot, rank in enumerate(body.ranks):
@@ -282,55 +306,6 @@ def is_right(answer: Mapping[str, Any], outcome: Verdict) -> bool:
     if "best" in answer:
         return outcome.get("outcome") == "best" and outcome["best"] == answer["best"]
     return bool(outcome.get("outcome") == answer["outcome"])
-
-
-def presets() -> dict[str, str]:
-    """Name -> one line on what it asks (the first comment of its file), sorted by name."""
-    return {
-        path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        for path in sorted(SCHEMAS.glob("*.yaml"))
-    }
-
-
-def load_schema(name: str | Path) -> TaskSchema:
-    """A preset by name, or a user's own YAML file.
-
-    Raises:
-        ConfigError: no such preset or file, or every problem in it, one a line, with its place.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return _build(read(path))
-    if str(name) not in presets():
-        raise ConfigError(
-            f"unknown task schema {str(name)!r}; use one of {', '.join(presets())}, "
-            "or the path of your own .yaml file"
-        )
-    return _build(parse((SCHEMAS / f"{name}.yaml").read_text("utf-8"), f"schemas/{name}.yaml"))
-
-
-def _build(layer: Layer) -> TaskSchema:
-    try:
-        return TaskSchema.model_validate(layer.tree)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_problems(error, layer))) from error
-
-
-def _problems(error: ValidationError, layer: Layer) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
-        key = tuple(str(part) for part in problem["loc"])
-        fields = problem.get("ctx", {}).get("fields", ())
-        exact = next(((f,) for f in fields if (f,) in layer.origins), key)
-        while exact and exact not in layer.origins:
-            exact = exact[:-1]
-        place = layer.origins.get(exact, "task schema")
-        if problem["type"] == "extra_forbidden":
-            known = Label.model_fields if len(key) > 1 else TaskSchema.model_fields
-            near = difflib.get_close_matches(key[-1], list(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            yield f"{place}: unknown key {key[-1]!r}; {hint}"
-            continue
-        yield f"{place}: {'.'.join(key)} {problem['msg']}".replace("Input should be", "must be")
 
 
 def _refuse(condition: bool, message: str) -> None:
@@ -390,3 +365,13 @@ def _check_labels(schema: TaskSchema, num_responses: int, body: CompareBody | Ra
     for label in (label for label in known.values() if label.kind == "likert"):
         missing = [slot for slot in slots if label.name not in body.labels.get(slot, {})]
         _refuse(bool(missing), f"answer {label.name!r} for each response; missing: {missing}")
+
+
+def _check_sides(schema: TaskSchema, body: CompareBody) -> None:
+    known = [label.name for label in schema.pair_labels]
+    unknown = sorted(set(body.sides) - set(known))
+    _refuse(bool(unknown), f"sides: unknown labels {unknown}; this round has {known}")
+    wanted = [label.name for label in schema.pair_labels if label.required]
+    missing = [name for name in wanted if name not in body.sides]
+    asked = body.outcome != "cannot_compare"
+    _refuse(asked and bool(missing), f"sides: answer {', '.join(missing)} with a, b or equal")

@@ -16,7 +16,8 @@ from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
 from accord.store.records import ItemRole, Round
 from accord.store.settings import RoundSettings
-from accord.store.task import Purpose, Task, TaskSchema, load_schema, presets
+from accord.store.task import Purpose, Task, TaskSchema
+from accord.store.task_files import load_schema, presets
 from accord.web import lead_ops
 from accord.web.errors import WebError
 from accord.web.lead_data import left_out, progress
@@ -53,6 +54,7 @@ class Freeze(_In):
 
     weights: Weights = "none"
     aggregate: Aggregate = "none"
+    attribute: str | None = Field(default=None, max_length=200)
 
 
 class Decision(_In):
@@ -182,7 +184,7 @@ def freeze(
     body: Annotated[Freeze, Body(default_factory=Freeze)],
 ) -> Json:
     """Make its labels an artifact; the round is then over."""
-    made = lead_ops.freeze(store, settings, round_id, account.id, body.weights, body.aggregate)
+    made = lead_ops.freeze(store, settings, round_id, account.id, **body.model_dump())
     return {"path": str(made.path), "hash": made.hash, "metrics": made.manifest.metrics}
 
 

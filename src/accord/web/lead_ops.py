@@ -284,13 +284,22 @@ def freeze(
     actor: str,
     weights: Weights = "none",
     aggregate: Aggregate = "none",
+    attribute: str | None = None,
 ) -> Artifact:
     """Make a round's labels an artifact in the studio's folder; an open round is closed first."""
     found = rounds.get_round(store, round_id)
     place = free_place(folder(store, settings), found)
     if found.state == "open":
         rounds.close_round(store, round_id, actor)
-    return freeze_round(store, round_id, place, actor=actor, weights=weights, aggregate=aggregate)
+    return freeze_round(
+        store,
+        round_id,
+        place,
+        actor=actor,
+        weights=weights,
+        aggregate=aggregate,
+        attribute=attribute,
+    )
 
 
 def shapes(found: Round) -> list[str]:

@@ -14,7 +14,8 @@ from accord.store.accounts import Account
 from accord.store.database import Store
 from accord.store.records import ItemRole, Round
 from accord.store.settings import RoundSettings
-from accord.store.task import Purpose, Task, load_schema, presets
+from accord.store.task import Purpose, Task
+from accord.store.task_files import load_schema, presets
 from accord.web import lead_ops, lead_view
 from accord.web.lead_data import left_out, progress
 from accord.web.lead_figures import head_to_head, round_figures

@@ -226,9 +226,10 @@ def freeze(
     round_id: str,
     weights: Annotated[Weights, Form()] = "none",
     aggregate: Annotated[Aggregate, Form()] = "none",
+    attribute: Annotated[str, Form()] = "",
 ) -> Response:
     """Make a round's labels an artifact."""
-    lead_ops.freeze(store, settings, round_id, account.id, weights, aggregate)
+    lead_ops.freeze(store, settings, round_id, account.id, weights, aggregate, attribute or None)
     return see(f"/lead/rounds/{round_id}/exports?done=frozen")
 
 

@@ -472,6 +472,7 @@ export function clean(task, body) {
   const full = { ...body, reasons: body.reasons ?? [], comment: (body.comment ?? '').trim() };
   if (schema.comment === 'off') full.comment = '';
   full.labels = schema.response_labels.length ? withFlags(task, body.labels ?? {}) : {};
+  if (task.task === 'compare') full.sides = schema.pair_labels.length ? body.sides ?? {} : {};
   return full;
 }
 

@@ -5,10 +5,11 @@ import { choiceOf } from './scale.js';
 import { commentWanted } from './notes.js';
 import './labels.js';
 import './scale.js';
+import './sides.js';
 
 export class Compare extends Part {
   static properties = { task: {}, keys: {}, body: {}, tools: {}, choice: {}, notes: {}, labels: {},
-    wanted: {} };
+    sides: {}, wanted: {} };
 
   constructor() {
     super();
@@ -21,6 +22,7 @@ export class Compare extends Part {
     this.choice = body.outcome ? { outcome: body.outcome, strength: body.strength ?? null } : null;
     this.notes = { reasons: body.reasons ?? [], comment: body.comment ?? '' };
     this.labels = body.labels ?? {};
+    this.sides = body.sides ?? {};
     this.wanted = '';
   }
 
@@ -39,6 +41,8 @@ export class Compare extends Part {
       <accord-notes .schema=${schema} .keys=${this.keys} .reasons=${this.notes.reasons}
         .comment=${this.notes.comment} .wanted=${this.wanted}
         @note=${this.note} @ready=${this.send}></accord-notes>
+      ${schema.pair_labels.length ? html`<accord-sides .labels=${schema.pair_labels} .keys=${this.keys}
+        .values=${this.sides} @side=${this.side}></accord-sides>` : nothing}
       <div class="decide">
         <p class="question" aria-hidden="true">${this.task.question || schema.question}</p>
         <accord-scale .schema=${schema} .keys=${this.keys} .choice=${this.choice}
@@ -53,7 +57,7 @@ export class Compare extends Part {
 
   /** What is on the screen now, sent or not. */
   current() {
-    return { ...(this.choice ?? {}), ...this.notes, labels: this.labels };
+    return { ...(this.choice ?? {}), ...this.notes, labels: this.labels, sides: this.sides };
   }
 
   note(event) {
@@ -64,6 +68,11 @@ export class Compare extends Part {
 
   label(event) {
     this.labels = { ...this.labels, [event.detail.slot]: event.detail.values };
+    this.tell('draft', this.current());
+  }
+
+  side(event) {
+    this.sides = event.detail;
     this.tell('draft', this.current());
   }
 
@@ -85,21 +94,27 @@ export class Compare extends Part {
         return;
       }
     }
+    if (asked && this.querySelector('accord-sides')?.check() === false) {
+      this.tell('say', 'Please answer the questions about both responses.');
+      return;
+    }
     this.wanted = commentWanted(this.task.schema, this.choice, this.notes.comment);
     if (this.wanted) {
       this.tell('draft', this.current());
       this.querySelector('accord-notes').act('comment');
       return;
     }
-    this.tell('decide', { ...this.choice, ...this.notes, labels: this.labels });
+    this.tell('decide', this.current());
   }
 
-  /** Digits belong to the labels or the reasons while these have the focus. */
+  /** Digits belong to the labels, sides or reasons while these have the focus. */
   key(name) {
     const labels = document.activeElement?.closest('accord-labels');
     if (labels && this.contains(labels)) {
       if (/^\d$/.test(name)) return labels.digit(Number(name));
     }
+    const sides = this.querySelector('accord-sides');
+    if (sides?.contains(document.activeElement) && /^\d$/.test(name)) return sides.digit(Number(name));
     return this.querySelector('accord-notes').key(name);
   }
 
@@ -107,6 +122,7 @@ export class Compare extends Part {
     const choice = choiceOf(action, this.task.schema);
     if (choice) this.choose(choice);
     else if (action === 'submit') this.send();
+    else if (action === 'sides') this.querySelector('accord-sides').start();
     else return this.querySelector('accord-notes').act(action);
     return true;
   }

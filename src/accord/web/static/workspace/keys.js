@@ -17,6 +17,7 @@ const WORK = [
   ['skip', ['s'], 'Skip this task'],
   ['undo', ['u', 'Backspace'], 'Go back to the last answer'],
   ['comment', ['c'], 'Write a comment'],
+  ['sides', ['w'], 'Answer the questions about both (1: A, 2: equal, 3: B)'],
   ['reasons', ['r'], 'Choose reasons (then 1, 2, 3 …)'],
   ['guideline', ['g'], 'Show or hide the guideline'],
   ['question', ['q'], 'Ask the researchers'],
@@ -67,6 +68,7 @@ export function actions(task, schema) {
   const named = (group) => ([id, keys, text]) => ({ id, keys, text, group });
   const fits = ([id]) => (id === 'comment' ? schema.comment !== 'off' && task !== 'demonstrate'
     : id === 'reasons' ? schema.reasons.length > 0 && task !== 'demonstrate'
+      : id === 'sides' ? task === 'compare' && schema.pair_labels.length > 0
       : id === 'skip' ? task !== 'chat' : true);
   return [...judging(task, schema).map(named('judge')),
     ...WORK.filter(fits).map(named('work'))];
