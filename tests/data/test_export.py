@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.data import export, make_prompt, read, read_comparisons, read_labels
+from accord.data.export import PAIRS as PAIR_NOUNS
 from accord.data.export import SHAPES, Shape
 from accord.data.turns import MARKER, content_id
 from accord.errors import DataError
@@ -222,6 +223,38 @@ def test_pairs_of_one_ranking_say_so_and_count_as_one(tmp_path: Path) -> None:
     back = read_comparisons(path)
     expected = [p if p.choice == "a" else p.swap() for p in ranking.pairs()]
     assert back[:3] == expected
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
+@pytest.mark.parametrize("shape", [name for name, nouns in SHAPES.items() if nouns is PAIR_NOUNS])
+def test_pairs_of_rankings_with_and_without_ids_are_read_back(
+    shape: Shape, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"x.{suffix}"
+    asked = make_prompt([Message("user", "Hi")])
+    four = tuple(Completion(words) for words in ("Yes", "No", "Maybe", "Perhaps"))
+    own = Ranking(asked, four, (2, 0, 3, 1), rater="ann", id="r7", weight=0.5)
+    nameless = Ranking(asked, four[:3], (0, 1, 2))
+    alone = Comparison(asked, four[0], four[1], "a", id="c")
+    assert export([own, nameless, nameless, alone], path, shape) == 6 + 3 + 3 + 1
+    kinds = {"jsonl": "json"}
+    rows = datasets.load_dataset(kinds.get(suffix, suffix), data_files=str(path), split="train")
+    groups = [(row["ranking"] and str(row["ranking"]), row["pair_weight"]) for row in rows]
+    assert groups[:6] == [("r7", pytest.approx(1 / 6, abs=1e-9))] * 6
+    assert groups[6:9] == [("2", pytest.approx(1 / 3, abs=1e-9))] * 3
+    assert groups[9:12] == [("3", pytest.approx(1 / 3, abs=1e-9))] * 3
+    assert groups[12] == (None, None)
+
+    back = read_comparisons(path)
+    assert [c.id for c in back] == [
+        *(f"r7:{i}-{j}" for i, j in combinations(range(4), 2)),
+        *(f"{n}:{i}-{j}" for n in (2, 3) for i, j in combinations(range(3), 2)),
+        "c",
+    ]
+    assert [c.weight for c in back] == [0.5] * 6 + [None] * 7  # the rater's, not divided twice
+    won = [c if c.choice == "a" else c.swap() for c in back[:6] if isinstance(c, Comparison)]
+    order = ["No", "Perhaps", "Yes", "Maybe"]
+    assert {(c.a.text, c.b.text) for c in won} == {(x, y) for x, y in combinations(order, 2)}
 
 
 def test_a_comparison_is_a_ranking_of_two_and_a_tie_stays_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -101,9 +102,11 @@ def _rows(records: list[Record], path: Path, shape: str, ties: str) -> list[Row]
         parts: Sequence[Record] = [record]
         group: Row = {}
         if _split(record, shape):
-            parts = record.pairs()
+            # Without an id of its own, its pairs would share theirs with another ranking's.
+            named = record if record.id else replace(record, id=str(number))
+            parts = named.pairs()
             # They depend on each other and count as one ranking (Ouyang et al. 2022, 3.5).
-            group = {"ranking": record.id or str(number), "pair_weight": 1 / len(parts)}
+            group = {"ranking": named.id, "pair_weight": 1 / len(parts)}
         for part in parts:
             try:
                 rows.extend(row | group for row in WRITERS[shape](part))
