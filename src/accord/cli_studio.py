@@ -246,6 +246,7 @@ def trainees(
             found.train_again(where, again)
         for row in found.trainees(where):
             state = "passed" if row["passed"] else "did not pass" if row["over"] else "in training"
+            state += f" (too fast: {row['seconds']:.1f} s an answer)" if row["too_fast"] else ""
             typer.echo(
                 f"{row['rater']}  {row['right']} of {row['num_counted']} right, "
                 f"{row['needed']} needed: {state}, attempt {row['attempt']}"

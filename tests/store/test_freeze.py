@@ -317,7 +317,7 @@ def test_the_data_card_says_what_the_labels_are(store: Store, tmp_path: Path) ->
     assert "6, of 12 judgments on 6 items" in card
     assert '"Which response is better?" (schema `hh`)' in card
     assert "a 6 (a and b: order of the item" in card
-    assert "2 people; judgments each: 6 to 6" in card
+    assert "2 people; judgments each: 6 to 6, median 6" in card
     assert "Two authors, unpaid." in card
     assert "raw agreement: none: " in card  # one verdict an item: nothing to compare
     assert "- could not be compared: 6" in card

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from accord.errors import DataError
@@ -10,6 +12,7 @@ from accord.store.database import Store, StoreError
 from accord.store.items import add_items
 from accord.store.judgments import submit
 from accord.store.records import NewItem, Round, round_row
+from accord.store.work import Assignment
 from tests.store.fill import drain, freeze, item, make_round, prefer, rater, rules
 
 
@@ -149,3 +152,27 @@ def test_needed_is_the_least_number_that_passes(
     found = make_round(shared_store, new, settings)
     who = rater(shared_store)
     assert trainee(shared_store, who, found.id).needed == needed
+
+
+@pytest.mark.parametrize(("ms", "passes"), [(1900, False), (2000, True), (0, True)])
+def test_who_answers_faster_than_anybody_reads_does_not_pass(
+    store: Store, ms: int, passes: bool
+) -> None:
+    """However right. Where no time was told (0), only the answers count."""
+    new = [item("real"), *(lesson(f"t{i}") for i in range(3))]
+    limits = rules(training_items=3, training_pass=0.6, training_seconds=2.0, overlap=9)
+    found, who = make_round(store, new, limits), rater(store)
+    times = iter([60_000, ms, ms, 5_000])  # the median counts, so one long look helps nobody
+
+    def say(task: Assignment) -> dict[str, Any]:
+        return prefer(task, 0) | {"active_ms": next(times)}
+
+    done = drain(store, who, found.id, say)
+    mine = trainee(store, who, found.id)
+    assert (mine.right, mine.too_fast, mine.passed) == (3, not passes, passes)
+    assert [task.prompt.id for task in done[3:]] == (["real"] if passes else [])
+    assert assign.standing(store, who, found.id).training_over is not passes
+    if ms:
+        assert mine.seconds == ms / 1000
+        training.train_again(store, found.id, who, rater(store, "researcher"))
+        assert trainee(store, who, found.id).seconds is None

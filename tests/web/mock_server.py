@@ -115,7 +115,7 @@ class Studio:
     events: list[tuple[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     answered: float | None = None
-    practice: dict[str, int] | None = None  # how it went, once there are no more tasks
+    practice: dict[str, Any] | None = None  # how it went, once there are no more tasks
     questions: list[dict[str, Any]] = field(default_factory=list)
     csp: list[str] = field(default_factory=list)
     talks: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from accord.errors import DataError
 from accord.store import assign, judgments, rounds
 from accord.store.columns import new_id
 from accord.store.settings import RoundSettings
+from accord.store.task import TaskSchema
 from accord.types import Completion, Message, Prompt
-from accord.web.lead_data import Judged, comparisons, left_out, progress
+from accord.web.lead_data import Judged, Progress, comparisons, left_out, progress
 from accord.web.lead_figures import figures, head_to_head, round_figures
-from accord.web.lead_view import charts, duration, settings_text, time_left
+from accord.web.lead_view import charts, duration, raters, settings_text, time_left
 
+ASKED = TaskSchema()
+FAR = Progress(0, None, 0, 0, 0, 0, 0, None, (0,) * 24)
 SHORT, LONG = Completion("Yes.", "m-short"), Completion("Yes, and here is why.", "m-long")
 
 
@@ -65,7 +69,7 @@ def test_agreement_is_the_share_of_items_on_which_two_agree() -> None:
         for n in range(40)
         for rater in ("r1", "r2")
     ]
-    shown = figures(rows, 4)
+    shown = figures(rows, ASKED)
     raw = shown.agreement[1]
     assert raw.value == pytest.approx(0.75)
     assert raw.low is not None and raw.high is not None
@@ -74,8 +78,8 @@ def test_agreement_is_the_share_of_items_on_which_two_agree() -> None:
 
 
 def test_without_overlap_there_is_no_agreement_and_a_reason() -> None:
-    assert "nobody has compared" in figures([], 4).missing
-    alone = figures([said(n, "r1", best(0)) for n in range(20)], 4)
+    assert "nobody has compared" in figures([], ASKED).missing
+    alone = figures([said(n, "r1", best(0)) for n in range(20)], ASKED)
     assert "no item was judged by two people" in alone.missing
     assert alone.agreement == ()
 
@@ -94,7 +98,7 @@ def test_sides_lengths_and_known_answers_are_counted() -> None:
                     role="gold" if gold else "normal", answer={"best": 1} if gold else None,
                 )
             )  # fmt: skip
-    shown = figures(rows, 4)
+    shown = figures(rows, ASKED)
     by_id = {row.id: row for row in shown.raters}
     assert by_id["left"].left.value == 1.0
     assert by_id["steady"].longer.value == 1.0
@@ -110,17 +114,17 @@ def test_repeats_say_whether_a_rater_is_of_one_mind() -> None:
     rows = [said(n, "r1", best(n % 2), role="anchor") for n in range(10)]
     rows += [said(n, "r1", best(n % 2 if n < 7 else 1 - n % 2), role="anchor", repeat=1)
              for n in range(10)]  # fmt: skip
-    (row,) = figures(rows, 4).raters
+    (row,) = figures(rows, ASKED).raters
     assert row.consistent.value == pytest.approx(0.7)
 
 
 def test_anchors_that_turn_are_outside_the_band() -> None:
     rows = [said(n, "r1", best(0 if n < 90 else 1), role="anchor") for n in range(120)]
-    drift = figures(rows, 4).drift
+    drift = figures(rows, ASKED).drift
     assert [point.outside for point in drift][-1]
     steady = [said(n, "r1", best(0 if n % 5 else 1), role="anchor") for n in range(120)]
-    assert not any(point.outside for point in figures(steady, 4).drift)
-    assert figures(rows[:10], 4).drift == ()
+    assert not any(point.outside for point in figures(steady, ASKED).drift)
+    assert figures(rows[:10], ASKED).drift == ()
 
 
 def elo_rows(wins: int, losses: int, scores: tuple[float | None, ...]) -> Sequence[Judged]:
@@ -177,7 +181,7 @@ def test_a_rounds_counts_follow_the_store(studio: Any) -> None:
     assert out[("skipped", "too hard")] == 1
     assert out[("taken back by the rater", "judged again later")] == 1
     assert time_left(now_there, far) == "about 84 minutes"
-    view = charts(figures(rows, 4), far, {})
+    view = charts(figures(rows, ASKED), far, {})
     assert "hours_svg" in view and "Judgments by hour" in view["hours_svg"]
 
 
@@ -232,6 +236,69 @@ def test_who_chooses_what_agrees_with_the_reader_is_pointed_out() -> None:
             if rater == "yes" and phrases[0] != phrases[1]:
                 chosen = phrases.index(True)
             rows.append(said(n, rater, best(chosen), texts=texts))
-    flags = {rater.id: rater.flags for rater in figures(rows, 4).raters}
+    flags = {rater.id: rater.flags for rater in figures(rows, ASKED).raters}
     assert "agreement phrases" in flags["yes"][0]
     assert not any(flags[name] for name in ("r1", "r2", "r3"))
+
+
+def test_agreement_in_parts_and_the_reward_model_beside_it() -> None:
+    """Two agree on 30 of 40 items: on all that are tagged easy, on half of those tagged hard."""
+    asked = TaskSchema.model_validate(
+        {
+            "pair_labels": [{"name": "true", "text": "Which is truer?"}],
+            "response_labels": [{"name": "rude", "text": "Is it rude?"}],
+        }
+    )
+    rows = []
+    for n in range(40):
+        for rater in ("r1", "r2"):
+            differs = rater == "r2" and n >= 30
+            outcome = best(int(differs)) | {
+                "attributes": {"true": "equal" if rater == "r1" or n < 20 else 1},
+                "labels": {"0": {"rude": differs}, "1": {"rude": False}},
+            }
+            tags = ("hard", "user:7") if n >= 20 else ("easy",)
+            row = said(n, rater, outcome, scores=(1.0, 0.5) if n < 35 else (0.5, 1.0))
+            rows.append(replace(row, prompt=replace(row.prompt, tags=tags)))
+    parts = figures(rows, asked).splits
+    assert parts is not None
+    assert {e.label: e.value for e in parts.by_tag} == {"easy": 1.0, "hard": 0.5}
+    assert {e.label: e.value for e in parts.by_attribute} == {
+        "Which is truer?": 0.5,
+        "Is it rude?": (30 + 40) / 80,
+    }
+    assert {e.label: e.value for e in parts.by_rater} == {"r1": 0.75, "r2": 0.75}
+    # The higher score is the first answer's on 35 items: right in 65 of 70 and 5 of 10 choices.
+    model = parts.reward_model
+    assert model.value == pytest.approx(70 / 80)
+    assert model.low is not None and model.high is not None
+    assert 0.7 < model.low < 70 / 80 < model.high <= 1
+    assert model.num == 80
+    shown = charts(figures(rows, asked), FAR, {"r1": "Ada"})["splits"]
+    assert [part["title"] for part in shown] == [
+        *("People, and the reward model", "By question", "By person", "By prompt")
+    ]
+    assert "Ada: 75 %" in shown[2]["svg"]
+
+
+def test_parts_without_figures_say_why() -> None:
+    parts = figures([said(n, "r1", best(0)) for n in range(20)], ASKED).splits
+    assert parts is not None
+    assert (parts.by_attribute, parts.by_tag) == ((), ())
+    assert parts.by_rater[0].note == "nobody else judged these items"
+    assert parts.reward_model.note.startswith("no scores")
+
+
+def test_each_rater_s_anchors_have_their_own_limits() -> None:
+    """One turns round after twenty anchors, one stays, one has too few."""
+    rows = [said(n, "turner", best(int(n >= 20)), role="anchor") for n in range(40)]
+    rows += [said(n, "steady", best(0), role="anchor") for n in range(40)]
+    rows += [said(n, "new", best(0), role="anchor") for n in range(5)]
+    found = {row.id: row for row in figures(rows, ASKED).rater_drift}
+    assert all(point.outside for point in found["turner"].points)
+    assert not any(point.outside for point in found["steady"].points)
+    assert (found["new"].points, found["new"].note) == ((), "5 anchors; a chart needs 20")
+    shown = raters(figures(rows, ASKED), {"turner": "Tom"})["rater_drift"]
+    assert [(row["name"], row["out"]) for row in shown] == [
+        *(("new", False), ("steady", False), ("Tom", True))
+    ]

@@ -209,7 +209,7 @@ def standing_in(conn: Connection, found: Round, rater: str) -> Standing:
     if row is None or left > found.num_items - done:  # otherwise the slow count says nothing
         left = min(left, max(0, found.num_items - (conn.scalar(_ORDINARY, here) or 0)))
     wanted = found.settings.training_items
-    trained = pick.trained(found.settings, results)
+    trained = pick.trained(found.settings, state).passed
     over = not trained and training.is_over(conn, found, rater, state)
     return Standing(
         done=done,
@@ -275,7 +275,7 @@ def _fresh(desk: Desk) -> Assignment | None:
         item := adjudicate.next_item(desk.conn, found.id, desk.rater)
     ):
         return _hand(desk, item, "adjudication")
-    if not pick.trained(found.settings, desk.state.get("results", [])):
+    if not pick.trained(found.settings, desk.state).passed:
         item = pick.training_item(desk)
         desk.open_training += item is not None
         again: int = desk.state.get("attempt", 0)

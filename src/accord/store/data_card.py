@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from accord.store.judged import Gathered
-from accord.types import Comparison
+from accord.types import Comparison, Ranking
 
 CARD = "README.md"
 AGREEMENT = {
@@ -52,6 +53,7 @@ def data_card(
 def _what(gathered: Gathered, records: list[Any], config: Mapping[str, Any]) -> list[str]:
     found, said = gathered.found, gathered.said
     choices = Counter(r.choice for r in records if isinstance(r, Comparison))
+    ranks = [r.ranks for r in records if isinstance(r, Ranking)]
     times = [one.at for one in said]
     policies = sorted({c.model for one in said for c in one.completions if c.model})
     asked = f'"{found.schema.question}" (schema `{found.schema.name}`)'
@@ -71,6 +73,9 @@ def _what(gathered: Gathered, records: list[Any], config: Mapping[str, Any]) -> 
     if choices:
         told = ", ".join(f"{name.replace('_', ' ')} {choices[name]:,}" for name in sorted(choices))
         rows.append(f"- **Outcomes**: {told} (a and b: order of the item, not of the screen)")
+    if ranks:
+        tied = sum(len(set(places)) < len(places) for places in ranks)
+        rows.append(f"- **Rankings with a tie**: {tied:,} of {len(ranks):,}")
     return rows
 
 
@@ -88,7 +93,7 @@ def _raters(gathered: Gathered, extra: Mapping[str, Any], config: Mapping[str, A
     counts = sorted(row["num_judgments"] for row in extra["raters"].values())
     rows = [
         f"- {len(counts)} people; judgments each: {counts[0]:,} to {counts[-1]:,}, "
-        f"half of them below {counts[len(counts) // 2] + 1:,}",
+        f"median {median(counts):g}",
         f"- Who they are: {note or 'not stated; nobody was asked'}",
     ]
     weights = [row["weight"] for row in extra["raters"].values() if "weight" in row]
@@ -109,7 +114,9 @@ def _agreement(extra: Mapping[str, Any]) -> list[str]:
         span = "" if low is None else f" (95 %: {low:.2f} to {high:.2f})"
         where = f"{told['num_items']:,} items{AGREEMENT[name]}"
         rows.append(f"- {name}: {told['value']:.2f}{span}, {where}")
-    return rows or ["- Not measured: these labels are no verdicts on pairs."]
+    if not rows:
+        return ["- Not measured: these labels are no verdicts on pairs."]
+    return [*rows, "- Over all that was judged but training items: known answers are among them."]
 
 
 def _left_out(extra: Mapping[str, Any]) -> list[str]:

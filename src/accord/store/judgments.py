@@ -326,7 +326,7 @@ def _finish(
         take(conn, row.item_id)
     _count(conn, found, row, 1)
     if row.reason == "training":
-        _train(conn, row, values["outcome"])
+        _train(conn, row, values)
 
 
 def withdraw(conn: Connection, found: Round, row: sa.Row[Any]) -> None:
@@ -349,12 +349,13 @@ def _count(conn: Connection, found: Round, row: sa.Row[Any], step: int) -> None:
         conn.execute(_MINE, {"round": found.id, "rater": row.rater_id, "step": step})
 
 
-def _train(conn: Connection, row: sa.Row[Any], outcome: dict[str, Any]) -> None:
+def _train(conn: Connection, row: sa.Row[Any], said: Mapping[str, Any]) -> None:
     answer: dict[str, Any] = conn.execute(_ANSWER, {"item": row.item_id}).scalar_one()
-    right = int(is_right(answer, outcome))
+    right = int(is_right(answer, said["outcome"]))
     mine = sa.and_(round_raters.c.round_id == row.round_id, round_raters.c.rater_id == row.rater_id)
     state = dict(conn.execute(sa.select(round_raters.c.state).where(mine)).scalar_one())
     state["results"] = [*state.get("results", []), right]
+    state["times"] = [*state.get("times", []), said["active_ms"]]
     values = {
         "state": state,
         "training_done": round_raters.c.training_done + 1,

@@ -6,7 +6,9 @@ still wait for others would otherwise be passed over again at every step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -133,15 +135,37 @@ class Chosen:
     reason: str
 
 
-def trained(settings: RoundSettings, results: list[int]) -> bool:
-    """Whether a rater's training results (1 right, 0 wrong, oldest first) open the real items.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The training answers that count: the last ``training_items``, so a bad start can be mended.
 
-    The last ``training_items`` of them count, so that a bad start can be made good.
+    ``seconds`` is the median of their active time; None where it was not recorded.
     """
+
+    num: int
+    right: int
+    enough: bool
+    seconds: float | None
+    too_fast: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether they open the real items."""
+        return self.enough and not self.too_fast
+
+
+def trained(settings: RoundSettings, state: Mapping[str, Any]) -> Training:
+    """What a rater's training says; ``state`` has results (1 right, 0 wrong) and times in ms."""
     wanted = settings.training_items
-    last = results[-wanted:] if wanted else []
+    results = state.get("results", [])[-wanted:] if wanted else []
+    times = state.get("times", [])[-wanted:] if wanted else []
+    known = [time for time in times if time]
+    seconds = median(known) / 1000 if known else None
+    num, right = len(results), sum(results)
     # A quotient, not a product: 0.55 * 20 is more than 11, while 11 / 20 is 0.55.
-    return not wanted or (len(last) >= wanted and sum(last) / wanted >= settings.training_pass)
+    enough = not wanted or (num >= wanted and right / wanted >= settings.training_pass)
+    fast = num >= wanted > 0 and seconds is not None and seconds < settings.training_seconds
+    return Training(num, right, enough, seconds, fast)
 
 
 def training_item(desk: Desk) -> str | None:

@@ -59,6 +59,10 @@ class RoundSettings(Section):
     """Share of the training items that must be right. Who falls short goes on with further
     training items."""
 
+    training_seconds: float = Field(default=0.0, ge=0, le=3600)
+    """Least median of the active seconds of these answers; who is faster did not read, and does not
+    pass however right. 0: speed is not looked at."""
+
     show_draft: bool = False
     """Demonstrations: whether the model's draft is shown. Its use is recorded."""
 

@@ -24,7 +24,8 @@ class Trainee:
     """How far a rater is with the training items of a round.
 
     ``right`` of the last ``num_counted`` answers are as the researchers chose, and ``needed`` must
-    be. ``over``: all items were done and too few are right. ``attempt`` counts from 1.
+    be. ``over``: all items were done and too few are right, or they were done ``too_fast``, as the
+    median ``seconds`` of an answer says. ``attempt`` counts from 1.
     """
 
     rater: str
@@ -35,6 +36,8 @@ class Trainee:
     passed: bool
     over: bool
     attempt: int
+    seconds: float | None = None
+    too_fast: bool = False
 
 
 def list_trainees(store: Store, round_id: str) -> list[Trainee]:
@@ -81,7 +84,7 @@ def train_again(store: Store, round_id: str, rater: str, actor: str) -> None:
             )
         attempt = state.get("attempt", 0) + 1
         fresh = {k: v for k, v in state.items() if k != "training"}  # its place in their order
-        fresh |= {"results": [], "attempt": attempt}
+        fresh |= {"results": [], "times": [], "attempt": attempt}
         mine = sa.and_(round_raters.c.round_id == round_id, round_raters.c.rater_id == rater)
         conn.execute(round_raters.update().where(mine).values(state=fresh))
         body = {"round": round_id, "rater": rater, "attempt": attempt + 1}
@@ -121,17 +124,17 @@ def _state(conn: Connection, round_id: str, rater: str) -> dict[str, Any] | None
 
 def _trainee(conn: Connection, found: Round, rater: str, state: dict[str, Any]) -> Trainee:
     wanted, share = found.settings.training_items, found.settings.training_pass
-    results: list[int] = state.get("results", [])
-    last = results[-wanted:] if wanted else []
-    passed = pick.trained(found.settings, results)
+    counted = pick.trained(found.settings, state)
     return Trainee(
         rater=rater,
-        num_done=len(results),
-        num_counted=len(last),
-        right=sum(last),
+        num_done=len(state.get("results", [])),
+        num_counted=counted.num,
+        right=counted.right,
         # The least number that passes, found as `pick.trained` asks: by a quotient.
         needed=next((n for n in range(wanted) if n / wanted >= share), wanted),
-        passed=passed,
-        over=not passed and is_over(conn, found, rater, state),
+        passed=counted.passed,
+        over=not counted.passed and is_over(conn, found, rater, state),
         attempt=state.get("attempt", 0) + 1,
+        seconds=counted.seconds,
+        too_fast=counted.too_fast,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +15,9 @@ from sqlalchemy.engine import Connection
 
 from accord.store import schema
 from accord.store.columns import now
+from accord.store.labels import pairs
 from accord.store.records import Round, parse_payload
-from accord.types import Choice, Comparison, Completion, Prompt
+from accord.types import Comparison, Completion, Prompt
 
 MAX_JUDGMENTS = 20_000
 HOUR_SECONDS = 3600.0
@@ -159,7 +159,7 @@ def comparisons(rows: Sequence[Judged], strength_steps: int) -> tuple[list[Compa
     found: list[Comparison] = []
     first_on_a: list[bool] = []
     for row in rows:
-        for i, j, choice in _pairs(row.outcome):
+        for i, j, choice in pairs(row.outcome):
             step = row.outcome.get("strength")
             strength = step / strength_steps if step and strength_steps else None
             name = Prompt(row.item, row.prompt.messages)
@@ -171,23 +171,6 @@ def comparisons(rows: Sequence[Judged], strength_steps: int) -> tuple[list[Compa
             )  # fmt: skip
             first_on_a.append(row.permutation.index(i) < row.permutation.index(j))
     return found, first_on_a
-
-
-def _pairs(outcome: dict[str, Any]) -> list[tuple[int, int, Choice]]:
-    if "ranks" in outcome:
-        ranks = outcome["ranks"]
-        return [
-            (i, j, "a" if ranks[i] < ranks[j] else "b" if ranks[j] < ranks[i] else "tie")
-            for i, j in combinations(range(len(ranks)), 2)
-        ]
-    match outcome.get("outcome"):
-        case "best":
-            return [(0, 1, "a" if outcome["best"] == 0 else "b")]
-        case "tie":
-            return [(0, 1, "tie")]
-        case "both_bad":
-            return [(0, 1, "both_bad")]
-    return []
 
 
 def left_out(conn: Connection, round_id: str, rows: Sequence[Judged]) -> list[LeftOut]:

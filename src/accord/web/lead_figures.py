@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from accord.errors import DataError
 from accord.feedback.agreement import agreement_report
-from accord.feedback.habits import ControlPoint, Measure, control_chart
+from accord.feedback.habits import ControlPoint, control_chart
 from accord.feedback.quality import RaterReport, review
 from accord.feedback.ratings import rate
 from accord.feedback.resampling import Coefficient
@@ -21,8 +21,10 @@ from accord.feedback.votes import BOTH_BAD, FIRST, SECOND, TIE, encode
 from accord.store.database import Store
 from accord.store.freeze import FEATURES
 from accord.store.records import Round
+from accord.store.task import TaskSchema
 from accord.types import Choice, Comparison
 from accord.web.lead_data import Judged, comparisons, judged
+from accord.web.lead_splits import RaterDrift, Splits, measure, splits
 from accord.web.svg import Estimate
 
 ANCHOR_BATCHES = 12
@@ -78,6 +80,8 @@ class Figures:
     raters: tuple[RaterFigures, ...] = ()
     raters_missing: str = ""
     drift: tuple[ControlPoint, ...] = ()
+    rater_drift: tuple[RaterDrift, ...] = ()
+    splits: Splits | None = None
 
 
 _kept: dict[tuple[str, str], tuple[object, Figures, tuple[Judged, ...]]] = {}
@@ -92,37 +96,38 @@ def round_figures(store: Store, found: Round) -> tuple[Figures, tuple[Judged, ..
         stamp = (len(rows), max((row.at for row in rows), default=0.0))
         name = (str(store.url), found.id)
         if name not in _kept or _kept[name][0] != stamp:
-            _kept[name] = (stamp, figures(rows, found.schema.strength_steps), rows)
+            _kept[name] = (stamp, figures(rows, found.schema), rows)
         return _kept[name][1:]
 
 
-def figures(rows: Sequence[Judged], strength_steps: int, seed: int = 0) -> Figures:
+def figures(rows: Sequence[Judged], asked: TaskSchema, seed: int = 0) -> Figures:
     """Every figure of a round.
 
     Args:
         rows: judgments in the order in which they were given.
-        strength_steps: of the round's schema, to put strengths between 0 and 1.
+        asked: the round's schema.
         seed: of the bootstraps.
     """
-    shown = _agreement(rows, strength_steps, seed)
-    shown = _raters(shown, [row for row in rows if row.role != "training"], strength_steps)
+    shown = _agreement(rows, asked, seed)
+    shown = _raters(shown, [row for row in rows if row.role != "training"], asked.strength_steps)
+    anchors = [row for row in rows if row.role == "anchor"]
     return replace(
-        shown,
-        num_judgments=len(rows),
-        drift=_drift([row for row in rows if row.role == "anchor"]),
+        shown, num_judgments=len(rows), drift=_drift(anchors), rater_drift=_rater_drift(anchors)
     )
 
 
-def _agreement(rows: Sequence[Judged], strength_steps: int, seed: int) -> Figures:
+def _agreement(rows: Sequence[Judged], asked: TaskSchema, seed: int) -> Figures:
     usual = [row for row in rows if row.role in ("normal", "anchor")]
-    pairs, first_on_a = comparisons(usual, strength_steps)
+    pairs, first_on_a = comparisons(usual, asked.strength_steps)
     if not pairs:
         return Figures(missing="No figures yet: nobody has compared answers in this round.")
-    report = agreement_report(encode(pairs, first_on_a=first_on_a), seed=seed)
+    votes = encode(pairs, first_on_a=first_on_a)
+    report = agreement_report(votes, seed=seed)
     if report.raw.value is None:
         return Figures(
             missing="No figures yet: no item was judged by two people. Raise the overlap or the "
-            "shared pool, or wait until a second person has worked."
+            "shared pool, or wait until a second person has worked.",
+            splits=splits(usual, votes, asked),
         )
     return Figures(
         agreement=(
@@ -136,6 +141,7 @@ def _agreement(rows: Sequence[Judged], strength_steps: int, seed: int) -> Figure
             _coefficient("Alpha, strength counted", report.alpha_interval),
             _coefficient("Gwet's AC1", report.gwet_ac1),
         ),
+        splits=splits(usual, votes, asked),
     )
 
 
@@ -171,9 +177,9 @@ def _raters(shown: Figures, rows: Sequence[Judged], strength_steps: int) -> Figu
     return replace(
         shown,
         habits=(
-            _measure("Left answer chosen", pool.side_share),
-            _measure("Longer answer chosen", pool.feature_shares["length"]),
-            _measure("Agreeing answer chosen", pool.feature_shares["agreement phrases"]),
+            measure("Left answer chosen", pool.side_share),
+            measure("Longer answer chosen", pool.feature_shares["length"]),
+            measure("Agreeing answer chosen", pool.feature_shares["agreement phrases"]),
         ),
         raters=tuple(_rater(row) for row in sorted(report.raters, key=lambda r: -r.num_verdicts)),
     )
@@ -196,22 +202,17 @@ def _rater(row: RaterReport) -> RaterFigures:
     return RaterFigures(
         id=row.rater,
         num=row.num_verdicts,
-        reliability=_measure(row.rater, row.reliability, bool(row.flags)),
-        accuracy=_measure(row.rater, row.accuracy),
-        seconds=_measure(row.rater, row.seconds),
-        left=_measure(row.rater, row.side_share),
-        longer=_measure(row.rater, row.feature_shares["length"]),
-        ties=_measure(row.rater, row.tie_rate),
-        consistent=_measure(row.rater, row.consistency),
-        gold=_measure(row.rater, row.known_answers),
+        reliability=measure(row.rater, row.reliability, bool(row.flags)),
+        accuracy=measure(row.rater, row.accuracy),
+        seconds=measure(row.rater, row.seconds),
+        left=measure(row.rater, row.side_share),
+        longer=measure(row.rater, row.feature_shares["length"]),
+        ties=measure(row.rater, row.tie_rate),
+        consistent=measure(row.rater, row.consistency),
+        gold=measure(row.rater, row.known_answers),
         weight=row.weight,
         flags=tuple(flag.text for flag in row.flags),
     )
-
-
-def _measure(label: str, found: Measure, flag: bool = False) -> Estimate:
-    low, high = found.interval or (None, None)
-    return Estimate(label, found.value, low, high, found.num, found.reason, flag)
 
 
 def _drift(rows: Sequence[Judged]) -> tuple[ControlPoint, ...]:
@@ -226,6 +227,18 @@ def _drift(rows: Sequence[Judged]) -> tuple[ControlPoint, ...]:
     size = max(LEAST_PER_BATCH, math.ceil(len(firsts) / ANCHOR_BATCHES))
     last = len(firsts) // size - 1
     return control_chart([1 + min(i // size, last) for i in range(len(firsts))], firsts)
+
+
+def _rater_drift(rows: Sequence[Judged]) -> tuple[RaterDrift, ...]:
+    by_rater: dict[str, list[Judged]] = {}
+    for row in rows:
+        by_rater.setdefault(row.rater, []).append(row)
+    told = []
+    for rater, own in sorted(by_rater.items()):
+        points = _drift(own)
+        few = f"{len(own)} anchors; a chart needs {2 * LEAST_PER_BATCH}"
+        told.append(RaterDrift(rater, points, "" if points else few))
+    return tuple(told)
 
 
 def head_to_head(rows: Sequence[Judged], strength_steps: int) -> tuple[PolicyRating, ...]:

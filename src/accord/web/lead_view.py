@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from accord.feedback.agreement import PAPER_BAND
+from accord.feedback.habits import ControlPoint
 from accord.store.records import Round
 from accord.web.lead_data import MAX_JUDGMENTS, SHOWN_HOURS, Progress
 from accord.web.lead_figures import Figures, PolicyRating, RaterFigures
@@ -82,7 +83,8 @@ def settings_text(found: Round) -> list[str]:
     if s.training_items:
         lines.append(
             f"Everyone starts with {s.training_items} training items and goes on when "
-            f"{figure(s.training_pass)} are right."
+            f"{figure(s.training_pass)} are right"
+            + (f", in no less than {s.training_seconds:g} s each." if s.training_seconds else ".")
         )
     if s.escalate_spread is not None:
         lines.append(
@@ -110,6 +112,7 @@ def charts(shown: Figures, progress: Progress, names: Mapping[str, str]) -> dict
         "hours_svg": bars("Judgments by hour", hours, "judgments") if sum(progress.by_hour) else "",
         "agreement": _agreement(shown),
         "agreement_missing": shown.missing,
+        "splits": _splits(shown, names),
         "bias_svg": intervals("Habits", shown.habits, Axis(guide=0.5)) if shown.habits else "",
         "bias_notes": _habit_notes(shown.habits),
         "gold_svg": intervals("Known answers, share right", gold, Axis()) if gold else "",
@@ -136,6 +139,30 @@ def _agreement(shown: Figures) -> dict[str, Any] | None:
     }
 
 
+def _splits(shown: Figures, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Parts of the agreement on the same axis, each with what it means; empty ones are left out."""
+    if shown.splits is None:
+        return []
+    whole = (*shown.agreement[1:], shown.splits.reward_model)
+    raters = [_named(row, names) for row in shown.splits.by_rater]
+    people = (
+        "How often the higher score foretells what people chose, beside how often two people "
+        "agree: a reward model cannot do much better than people."
+    )
+    parts = (
+        ("People, and the reward model", people, whole),
+        ("By question", "", shown.splits.by_attribute),
+        ("By person", "How often the others who judged the same item said the same.", raters),
+        ("By prompt", "By the tags of the prompts.", shown.splits.by_tag),
+    )
+    return [
+        {"title": title, "text": text, "svg": intervals(title, rows, Axis(band=PAPER_BAND)),
+         "notes": [f"{e.label}: {e.note}." for e in rows if e.value is None and e.note]}
+        for title, text, rows in parts
+        if rows
+    ]  # fmt: skip
+
+
 def _habit_notes(habits: Sequence[Estimate]) -> list[str]:
     notes = []
     for habit in habits:
@@ -150,7 +177,7 @@ def _habit_notes(habits: Sequence[Estimate]) -> list[str]:
 def _drift(shown: Figures) -> dict[str, Any]:
     if not shown.drift:
         return {"drift_svg": "", "drift_note": ""}
-    points = [Point(f"batch {p.batch}", p.share, p.low, p.high, p.outside) for p in shown.drift]
+    points = _points(shown.drift)
     outside = [point.label for point in points if point.out]
     return {
         "drift_svg": control_chart("Anchors", points),
@@ -163,6 +190,10 @@ def _drift(shown: Figures) -> dict[str, Any]:
     }
 
 
+def _points(found: Sequence[ControlPoint]) -> list[Point]:
+    return [Point(f"batch {p.batch}", p.share, p.low, p.high, p.outside) for p in found]
+
+
 def raters(shown: Figures, names: Mapping[str, str]) -> dict[str, Any]:
     """The chart of reliability and the table of raters."""
     rows = [_named(row.reliability, names) for row in shown.raters]
@@ -172,6 +203,17 @@ def raters(shown: Figures, names: Mapping[str, str]) -> dict[str, Any]:
         "quality_svg": intervals("Reliability", rows, axis) if rows else "",
         "quality_missing": shown.raters_missing,
         "raters": [_rater_row(row, names) for row in shown.raters],
+        "rater_drift": [
+            {
+                "name": names.get(row.id, row.id),
+                "note": row.note,
+                "out": any(point.outside for point in row.points),
+                "svg": control_chart(f"Anchors of {names.get(row.id, row.id)}", _points(row.points))
+                if row.points
+                else "",
+            }
+            for row in shown.rater_drift
+        ],
         "to_look_at": [
             {"name": names.get(row.id, row.id), "flags": row.flags}
             for row in shown.raters

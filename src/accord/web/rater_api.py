@@ -192,7 +192,12 @@ def next_tasks(round_id: Id, account: Worker, store: Stored, wish: NextRequest) 
         practice = None
         if standing.training_over:
             mine = training.trainee_in(conn, found, account.id)
-            practice = {"right": mine.right, "of": mine.num_counted, "needed": mine.needed}
+            practice = {
+                "right": mine.right,
+                "of": mine.num_counted,
+                "needed": mine.needed,
+                "too_fast": mine.too_fast,
+            }
         return {
             "tasks": [(found, assignment, standing.left) for assignment in served],
             "practice": practice,

@@ -409,11 +409,12 @@ export class Workspace extends Part {
         <a class="button quiet" href="/">All rounds</a></p></section>`;
   }
 
-  renderPracticeOver({ right, of, needed }, waiting) {
+  renderPracticeOver({ right, of, needed, too_fast: fast }, waiting) {
     return html`<section class="empty card" aria-labelledby="done-title">
       <h2 id="done-title">The practice is over for now</h2>
       <p>Of your last ${of} practice answers ${right} ${right === 1 ? 'was' : 'were'} as the researchers
-        would have chosen; ${needed} are needed before the real tasks. There are no more practice tasks.</p>
+        would have chosen; ${needed} are needed before the real tasks. ${fast ? 'They came faster than anybody can read the texts, so they do not count as passed.'
+    : nothing} There are no more practice tasks.</p>
       <p>Read the guideline once more, then ask the people who run this studio: they can let you practise
         again, or tell you what they see differently. Nothing that you did is lost.</p>
       ${waiting ? html`<p>${savedText(this.outbox)}</p>` : nothing}
