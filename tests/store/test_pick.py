@@ -45,7 +45,7 @@ def test_the_last_training_answers_open_the_real_items(
     items: int, share: float, results: list[int], passed: bool
 ) -> None:
     settings = RoundSettings(training_items=items, training_pass=share)
-    assert trained(settings, results) is passed
+    assert trained(settings, {"results": results}).passed is passed
 
 
 def test_every_share_of_right_answers_passes_its_own_floor() -> None:
@@ -53,9 +53,9 @@ def test_every_share_of_right_answers_passes_its_own_floor() -> None:
         for right in range(wanted + 1):
             settings = RoundSettings(training_items=wanted, training_pass=right / wanted)
             results = [1] * right + [0] * (wanted - right)
-            assert trained(settings, results), (right, wanted)
+            assert trained(settings, {"results": results}).passed, (right, wanted)
             if right:
-                assert not trained(settings, [0, *results[1:]]), (right, wanted)
+                assert not trained(settings, {"results": [0, *results[1:]]}).passed, (right, wanted)
 
 
 def test_who_never_passes_gets_every_training_item_once_and_no_real_one(

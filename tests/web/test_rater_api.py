@@ -171,7 +171,7 @@ def test_who_failed_the_practice_is_told_so_and_may_be_let_in_again(studio: Any)
         send(client, task, judgment(f"k{number}", worse))
     last = client.post(url, json={"n": 1})
     assert last.json()["tasks"] == []
-    assert last.json()["practice"] == {"right": 0, "of": 2, "needed": 2}
+    assert last.json()["practice"] == {"right": 0, "of": 2, "needed": 2, "too_fast": False}
     assert not [secret for secret in SECRETS if secret in last.text]
     home = client.get("/home").text
     assert "Your practice here is over" in home and f"/work/{found.id}" not in home

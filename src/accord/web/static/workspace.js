@@ -102,6 +102,7 @@ export class Workspace extends Part {
     if (!row) {
       this.shown = this.coming = null;
       this.view = this.desk.empty || this.desk.problem ? 'done' : 'loading';
+      this.requestUpdate(); // what is said there may have changed
       return;
     }
     if (row === this.shown || row === this.coming) {
