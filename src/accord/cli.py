@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from accord import cli_lead as cli_lead  # adds its commands to `accord studio`
 from accord.cli_studio import load_recipe, studio
 from accord.errors import AccordError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any, Protocol, cast
 from accord import data
 from accord.data.screen import load_scan, screen
 from accord.errors import ConfigError, DataError
-from accord.store import accounts, backup, events, rounds, training
+from accord.store import accounts, adjudicate, backup, events, rounds, training
+from accord.store import questions as asked
 from accord.store.database import Store
 from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
 from accord.store.records import ItemRole
 from accord.types import Reading
-from accord.web import lead_ops
+from accord.web import lead_json, lead_ops
 from accord.web.security import WebSettings
 
 JSON = dict[str, Any]
@@ -74,6 +75,80 @@ class Desk(Protocol):
 
     def backup(self) -> str:
         """Where a backup was written."""
+        ...
+
+    def create_project(self, name: str) -> str:
+        """A new project's id."""
+        ...
+
+    def create_round(self, project_id: str, name: str, task: str, **fields: Any) -> str:
+        """A new draft's id; ``fields``: schema, purpose, settings, budget."""
+        ...
+
+    def next_round(self, round_id: str, name: str) -> str:
+        """The id of a draft that follows a frozen round."""
+        ...
+
+    def open_round(self, round_id: str) -> None:
+        """Let raters work in it."""
+        ...
+
+    def close_round(self, round_id: str) -> None:
+        """Give out no more."""
+        ...
+
+    def dashboard(self, round_id: str) -> JSON:
+        """Progress and figures."""
+        ...
+
+    def ratings(self, round_id: str) -> list[JSON]:
+        """Policies of a head-to-head round in Elo points."""
+        ...
+
+    def guidelines(self, project_id: str) -> list[JSON]:
+        """Versions of the instructions, the newest first."""
+        ...
+
+    def set_guideline(self, project_id: str, text: str) -> int:
+        """A new version of the instructions."""
+        ...
+
+    def accounts(self) -> list[JSON]:
+        """Everyone with an account."""
+        ...
+
+    def set_account(self, account_id: str, **fields: str) -> None:
+        """Change ``role`` or ``status``."""
+        ...
+
+    def questions(self, round_id: str) -> list[JSON]:
+        """What raters asked."""
+        ...
+
+    def answer(self, question_id: str, text: str) -> None:
+        """Answer a question."""
+        ...
+
+    def adjudications(self, round_id: str) -> list[JSON]:
+        """Items on which raters differ."""
+        ...
+
+    def adjudicate(
+        self, adjudication_id: str, outcome: Mapping[str, Any] | None, note: str
+    ) -> None:
+        """Decide an item."""
+        ...
+
+    def tokens(self) -> list[JSON]:
+        """One's API tokens."""
+        ...
+
+    def create_token(self, name: str, role: str) -> str:
+        """A new token's secret."""
+        ...
+
+    def revoke_token(self, token_id: str) -> None:
+        """Make a token useless."""
         ...
 
 
@@ -192,3 +267,92 @@ class LocalDesk:
         """Where a backup was written, beside the database."""
         folder = lead_ops.folder(self._store, self._settings) / "backups"
         return str(backup.back_up(self._store, folder))
+
+    def create_project(self, name: str) -> str:
+        """A new project's id."""
+        return rounds.create_project(self._store, name.strip(), "system").id
+
+    def create_round(self, project_id: str, name: str, task: str, **fields: Any) -> str:
+        """A new draft's id, of what the API takes."""
+        new = lead_json.NewRound.model_validate({"name": name, "task": task, **fields})
+        return lead_json.create_round(self._store, project_id, new, "system").id
+
+    def next_round(self, round_id: str, name: str) -> str:
+        """The id of a draft that follows a frozen round."""
+        return rounds.next_round(self._store, round_id, name, "system").id
+
+    def open_round(self, round_id: str) -> None:
+        """Let raters work in it, once the studio is served."""
+        rounds.open_round(self._store, round_id, "system")
+
+    def close_round(self, round_id: str) -> None:
+        """Give out no more."""
+        rounds.close_round(self._store, round_id, "system")
+
+    def dashboard(self, round_id: str) -> JSON:
+        """Progress and figures."""
+        return lead_json.dashboard(self._store, round_id)
+
+    def ratings(self, round_id: str) -> list[JSON]:
+        """Policies of a head-to-head round in Elo points."""
+        return lead_json.ratings(self._store, round_id)
+
+    def guidelines(self, project_id: str) -> list[JSON]:
+        """Versions of the instructions, the newest first."""
+        return [asdict(each) for each in lead_ops.guideline_versions(self._store, project_id)]
+
+    def set_guideline(self, project_id: str, text: str) -> int:
+        """A new version of the instructions."""
+        return lead_ops.write_guideline(self._store, project_id, text, "system")
+
+    def accounts(self) -> list[JSON]:
+        """Everyone with an account."""
+        return lead_json.people(self._store)
+
+    def set_account(self, account_id: str, **fields: str) -> None:
+        """Change ``role`` or ``status``."""
+        if "role" in fields:
+            accounts.set_role(self._store, account_id, fields["role"], actor="system")
+        if "status" in fields:
+            accounts.set_status(self._store, account_id, fields["status"], actor="system")
+
+    def questions(self, round_id: str) -> list[JSON]:
+        """What raters asked."""
+        return [asdict(question) for question in asked.of_round(self._store, round_id)]
+
+    def answer(self, question_id: str, text: str) -> None:
+        """Answer a question."""
+        asked.answer(self._store, question_id, text, "system")
+
+    def adjudications(self, round_id: str) -> list[JSON]:
+        """Items on which raters differ."""
+        return [asdict(case) for case in adjudicate.queue(self._store, round_id)]
+
+    def adjudicate(
+        self, adjudication_id: str, outcome: Mapping[str, Any] | None, note: str
+    ) -> None:
+        """Decide an item."""
+        lead_ops.decide(self._store, adjudication_id, outcome, note, "system")
+
+    def tokens(self) -> list[JSON]:
+        """The owner's API tokens."""
+        return [asdict(token) for token in accounts.list_tokens(self._store, self._owner())]
+
+    def create_token(self, name: str, role: str) -> str:
+        """A new token of the owner."""
+        return accounts.create_token(self._store, self._owner(), name, role, actor="system")
+
+    def revoke_token(self, token_id: str) -> None:
+        """Make a token useless."""
+        accounts.revoke_token(self._store, token_id, actor="system")
+
+    def _owner(self) -> str:
+        """Whoever holds the file may act as its owner.
+
+        Raises:
+            ConfigError: nobody has taken the first link yet.
+        """
+        for account in accounts.list_accounts(self._store):
+            if account.role == "owner" and account.status == "active":
+                return account.id
+        raise ConfigError("this studio has no owner yet: start it and open the first link")

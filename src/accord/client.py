@@ -180,6 +180,10 @@ class LeadStudio(Studio):
         """A new project's id."""
         return str(self.post("/lead/projects", {"name": name})["id"])
 
+    def guidelines(self, project_id: str) -> list[JSON]:
+        """All versions of a project's instructions, the newest first."""
+        return list(self.get(f"/lead/projects/{project_id}/guidelines"))
+
     def set_guideline(self, project_id: str, text: str) -> int:
         """Write a new version of the instructions (Markdown); raters must read it again."""
         path = f"/lead/projects/{project_id}/guideline"
@@ -197,6 +201,10 @@ class LeadStudio(Studio):
         """
         path = f"/lead/projects/{project_id}/rounds"
         return str(self.post(path, {"name": name, "task": task, **fields})["id"])
+
+    def next_round(self, round_id: str, name: str) -> str:
+        """The id of a new draft that follows a frozen round, with its settings."""
+        return str(self.post(f"/lead/rounds/{round_id}/next", {"name": name})["id"])
 
     def round(self, round_id: str) -> JSON:
         """A round's settings and progress."""
@@ -258,6 +266,10 @@ class LeadStudio(Studio):
         """Progress, agreement, biases, raters and what was left out, with intervals."""
         return dict(self.get(f"/lead/rounds/{round_id}/dashboard"))
 
+    def ratings(self, round_id: str) -> list[JSON]:
+        """Policies of a head-to-head round in Elo points, beside the reward model's prediction."""
+        return list(self.get(f"/lead/rounds/{round_id}/ratings"))
+
     def accounts(self) -> list[JSON]:
         """Everyone with an account."""
         return list(self.get("/lead/accounts"))
@@ -278,9 +290,11 @@ class LeadStudio(Studio):
         """Items on which raters differ and a decision is wanted."""
         return list(self.get(f"/lead/rounds/{round_id}/adjudications"))
 
-    def adjudicate(self, adjudication_id: str, outcome: Mapping[str, Any], note: str = "") -> None:
-        """Decide an item, by canonical index: ``{"outcome": "best", "best": 0}``."""
-        body = {"outcome": dict(outcome), "note": note}
+    def adjudicate(
+        self, adjudication_id: str, outcome: Mapping[str, Any] | None, note: str = ""
+    ) -> None:
+        """Decide an item, by canonical index: ``{"outcome": "best", "best": 0}``, or add a note."""
+        body = {"outcome": None if outcome is None else dict(outcome), "note": note}
         self.post(f"/lead/adjudications/{adjudication_id}", body)
 
     def questions(self, round_id: str) -> list[JSON]:

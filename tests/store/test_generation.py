@@ -10,14 +10,18 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.engine import Connection
 
 from accord.config.generators import Speech
-from accord.store import generation
+from accord.store import generation, schema
 from accord.store.database import Store, StoreError
 from accord.store.generation import Claimed
 from accord.store.schema import generations
 from accord.store.transcript import Piece, clean, splice, texts
 from accord.types import Completion, Message
+from accord.web.lead_data import answers
+from accord.web.lead_view import waits
+from tests.store.fill import make_round, rules
 
 ASK = (Message("user", "hello"),)
 
@@ -65,7 +69,6 @@ def test_an_answer_from_the_request_to_its_completions(store: Store) -> None:
             Completion("Good day", "m2", False),
         )
         progress = generation.read_since(conn, name, 2)
-        assert generation.queue_length(conn) == {"done": 1}
     assert [chunk.seq for chunk in progress.chunks] == [3, 4, 5]
     assert (progress.state, progress.num_slots) == ("done", 2)
 
@@ -232,3 +235,30 @@ def test_clean_text_can_be_stored_and_keeps_its_length(text: str) -> None:
 
 def test_lone_surrogates_are_replaced_one_by_one() -> None:
     assert clean("a\ud800b\x00c\udc00") == "a\ufffdb\ufffdc\ufffd"
+
+
+def test_how_long_people_wait_for_the_first_words(shared_store: Store) -> None:
+    """Both answers must have something to show, and an empty chunk shows nothing."""
+    found = make_round(shared_store, [], rules(policies=("m",)), task="chat")
+    rows = [("a", 0.5, 2.0), ("b", 1.0, 1.0), ("c", 4.0, 0.5)]  # first words of the two slots
+
+    def write(conn: Connection) -> None:
+        for name, *slots in rows:
+            row = {"purpose": "chat", "round_id": found.id, "state": "done", "created_at": 100.0}
+            row |= {"messages": [], "policies": ["m", "m"], "params": {}, "results": []}
+            conn.execute(schema.generations.insert().values(id=f"{found.id}{name}", **row))
+            for slot, wait in enumerate(slots):
+                for seq, (at, text) in enumerate([(0.1, ""), (wait, "Hi"), (9.0, " you")]):
+                    conn.execute(
+                        schema.generation_chunks.insert().values(
+                            generation_id=f"{found.id}{name}", seq=3 * slot + seq + 1,
+                            slot=slot, text=text, at=100.0 + at,
+                        )
+                    )  # fmt: skip
+
+    shared_store.write(write)
+    with shared_store.read() as conn:
+        told = answers(conn, found)
+    assert told.first_seconds == pytest.approx((2.0, 4.0))
+    assert (told.num_timed, told.queued, told.running, told.failed) == (3, 0, 0, 0)
+    assert ("First words after", "2.0 s; 95 %: 4.0 s") in waits(found, told)

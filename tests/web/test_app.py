@@ -63,6 +63,7 @@ TABLE: dict[str, set[str]] = {
     "GET /api/v1/lead/rounds/{round_id}": LOOK,
     "POST /api/v1/lead/rounds/{round_id}/open": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/close": LEAD,
+    "POST /api/v1/lead/rounds/{round_id}/next": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/freeze": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/items": LEAD,
     "POST /api/v1/lead/rounds/{round_id}/prompts": LEAD,

@@ -318,13 +318,6 @@ def any_queued(conn: Connection) -> bool:
     return conn.execute(query).first() is not None
 
 
-def queue_length(conn: Connection) -> dict[str, int]:
-    """State -> number of generations, for the lead's page."""
-    table = generations
-    counted = sa.select(table.c.state, sa.func.count().label("n")).group_by(table.c.state)
-    return {row.state: row.n for row in conn.execute(counted)}
-
-
 def _by_generation(pieces: Iterable[Piece]) -> dict[str, list[Piece]]:
     grouped: dict[str, list[Piece]] = {}
     for piece in pieces:

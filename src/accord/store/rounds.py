@@ -29,7 +29,7 @@ from accord.store.records import (
     round_row,
     to_round,
 )
-from accord.store.schema import guidelines, items, projects, rounds
+from accord.store.schema import guidelines, items, projects, rounds, snapshots
 from accord.store.task import Purpose, RoundSettings, Task, TaskSchema
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "list_items",
     "list_projects",
     "list_rounds",
+    "next_round",
     "open_round",
     "round_row",
     "set_guideline",
@@ -183,6 +184,36 @@ def create_round(
         return round_row(conn, round_id)
 
     return store.write(write)
+
+
+def next_round(store: Store, round_id: str, name: str, actor: str) -> Round:
+    """Make the round that follows a frozen one: its task, schema, settings and budget again.
+
+    Raters follow the project's newest guideline. The new round is a draft without items, and keeps
+    which labels it starts from, so that what was learned from them can be told (Bai et al. 2022,
+    4.5).
+
+    Raises:
+        DataError: no such round, or the name is taken.
+        StoreError: the round is not frozen, so what follows from it is not settled.
+    """
+    found = get_round(store, round_id)
+    query = sa.select(snapshots.c.content_hash).where(snapshots.c.round_id == round_id)
+    with store.read() as conn:
+        frozen = conn.scalar(query.order_by(snapshots.c.created_at.desc()).limit(1))
+    if frozen is None:
+        raise StoreError(f"round {found.name!r} is {found.state}; freeze it before the next one")
+    return create_round(
+        store,
+        found.project_id,
+        name,
+        task=found.task,
+        actor=actor,
+        purpose=found.purpose,
+        schema=found.schema,
+        settings=found.settings.model_copy(update={"follows": found.id, "snapshot": frozen}),
+        budget=found.budget,
+    )
 
 
 def get_round(store: Store, round_id: str) -> Round:

@@ -77,3 +77,9 @@ class RoundSettings(Section):
     raters_note: str = Field(default="", max_length=2000)
     """Who the raters are, in the lead's words (languages, training, pay): for the data card of the
     frozen labels. Nobody is asked. Empty: not stated."""
+
+    follows: str = Field(default="", max_length=64)
+    """Id of the round that this one follows; set by :func:`accord.store.rounds.next_round`."""
+
+    snapshot: str = Field(default="", max_length=128)
+    """Hash of the frozen labels of that round, from which this one starts."""

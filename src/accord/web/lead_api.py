@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Form, UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from accord.store import accounts, adjudicate, backup, events, rounds, training
@@ -15,13 +15,10 @@ from accord.store.accounts import Account
 from accord.store.freeze import Weights
 from accord.store.labels import Aggregate
 from accord.store.records import ItemRole, Round
-from accord.store.settings import RoundSettings
-from accord.store.task import Purpose, Task, TaskSchema
-from accord.store.task_files import load_schema, presets
-from accord.web import lead_ops
+from accord.web import lead_json, lead_ops
 from accord.web.errors import WebError
-from accord.web.lead_data import left_out, progress
-from accord.web.lead_figures import head_to_head, round_figures
+from accord.web.lead_data import progress
+from accord.web.lead_json import In, Json, Name, NewRound
 from accord.web.lead_pages import DECIDERS, Db, Lead, Reader, Settings
 from accord.web.lead_people import check_may_change, erase, offered, own_token, send_export
 from accord.web.sessions import require
@@ -30,26 +27,9 @@ router = APIRouter(prefix="/api/v1/lead", tags=["lead"])
 Decider = Annotated[Account, Depends(require(*DECIDERS))]
 Owner = Annotated[Account, Depends(require("owner"))]
 Member = Annotated[Account, Depends(require(*accounts.ROLES))]
-Json = dict[str, Any]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
-class NewRound(_In):
-    """A round to make; ``schema`` is a preset's name or a whole schema."""
-
-    name: Name
-    task: Task
-    purpose: Purpose = "train"
-    questions: str | TaskSchema = Field(default="hh", alias="schema")
-    settings: RoundSettings = RoundSettings()
-    budget: int | None = Field(default=None, ge=1, le=100_000_000)
-
-
-class Freeze(_In):
+class Freeze(In):
     """How a round's judgments become labels."""
 
     weights: Weights = "none"
@@ -57,40 +37,40 @@ class Freeze(_In):
     attribute: str | None = Field(default=None, max_length=200)
 
 
-class Decision(_In):
+class Decision(In):
     """An adjudicator's word by canonical index, a note, or both."""
 
     outcome: Json | None = None
     note: str = Field(default="", max_length=2000)
 
 
-class Words(_In):
+class Words(In):
     """A text."""
 
     text: str = Field(min_length=1, max_length=100_000)
 
 
-class Named(_In):
+class Named(In):
     """A name."""
 
     name: Name
 
 
-class Invitation(_In):
+class Invitation(In):
     """Whom to let in, and as what."""
 
     role: str = "rater"
     name: str = Field(default="", max_length=200)
 
 
-class AccountChange(_In):
+class AccountChange(In):
     """What to change of an account."""
 
     role: str | None = None
     status: str | None = None
 
 
-class NewToken(_In):
+class NewToken(In):
     """A token to make."""
 
     name: Name
@@ -134,24 +114,14 @@ def write_guideline(account: Lead, store: Db, project_id: str, body: Words) -> J
 @router.post("/projects/{project_id}/rounds")
 def make_round(account: Lead, store: Db, project_id: str, body: NewRound) -> Json:
     """Make a round in state draft."""
-    schema = body.questions
-    if isinstance(schema, str):
-        if schema not in presets():  # a path would let a program read the server's files
-            known = ", ".join(presets())
-            raise WebError(400, f"There is no task schema of that name; known: {known}.")
-        schema = load_schema(schema)
-    found = rounds.create_round(
-        store,
-        project_id,
-        body.name.strip(),
-        task=body.task,
-        actor=account.id,
-        purpose=body.purpose,
-        schema=schema,
-        settings=body.settings,
-        budget=body.budget,
-    )
+    found = lead_json.create_round(store, project_id, body, account.id)
     return _round(found)
+
+
+@router.post("/rounds/{round_id}/next")
+def next_round(account: Lead, store: Db, round_id: str, body: Named) -> Json:
+    """Make the round that follows a frozen one, with its settings and the newest guideline."""
+    return _round(rounds.next_round(store, round_id, body.name.strip(), account.id))
 
 
 @router.get("/rounds/{round_id}")
@@ -217,25 +187,14 @@ def add_prompts(
 
 @router.get("/rounds/{round_id}/dashboard")
 def dashboard(account: Reader, store: Db, round_id: str) -> Json:
-    """Progress, agreement, habits, raters, drift and what was left out, with intervals."""
-    found = rounds.get_round(store, round_id)
-    shown, rows = round_figures(store, found)
-    with store.read() as conn:
-        far = progress(conn, found)
-        out = left_out(conn, round_id, rows)
-    return {
-        "progress": asdict(far) | {"share": far.share},
-        "figures": asdict(shown),
-        "left_out": [asdict(row) for row in out],
-    }
+    """Progress, agreement, habits, raters, drift, how fast models answer, what was left out."""
+    return lead_json.dashboard(store, round_id)
 
 
 @router.get("/rounds/{round_id}/ratings")
 def ratings(account: Reader, store: Db, round_id: str) -> list[Json]:
     """Policies of a head-to-head round in Elo points, beside the reward model's prediction."""
-    found = rounds.get_round(store, round_id)
-    _, rows = round_figures(store, found)
-    return [asdict(row) for row in head_to_head(rows, found.schema.strength_steps)]
+    return lead_json.ratings(store, round_id)
 
 
 @router.get("/rounds/{round_id}/adjudications")
@@ -288,10 +247,7 @@ def export(
 @router.get("/accounts")
 def list_accounts(account: Lead, store: Db) -> list[Json]:
     """Everyone with an account."""
-    found = accounts.list_accounts(store)
-    judged = lead_ops.count_by_rater(store, [a.id for a in found])
-    keys = ("id", "name", "role", "status", "created_at")
-    return [{k: asdict(a)[k] for k in keys} | {"num_judgments": judged[a.id]} for a in found]
+    return lead_json.people(store)
 
 
 @router.post("/invitations")

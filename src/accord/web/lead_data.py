@@ -23,6 +23,8 @@ MAX_JUDGMENTS = 20_000
 HOUR_SECONDS = 3600.0
 ACTIVE_SECONDS = 900.0
 SHOWN_HOURS = 24
+MAX_TIMED = 1000
+"""Chats whose waiting times are told: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,56 @@ class LeftOut:
     why: str
     num: int
     more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How the models of a round keep up with its people.
+
+    ``ready`` counts items that wait for a rater. ``first_seconds`` is how long people waited in
+    their newest chats until both answers had words to show: the median and the 95th percentile;
+    None where nobody chatted.
+    """
+
+    queued: int
+    running: int
+    failed: int
+    ready: int
+    num_timed: int
+    first_seconds: tuple[float, float] | None
+
+
+def answers(conn: Connection, found: Round) -> Answers:
+    """What is answered, what waits, and how long people wait."""
+    g, c, i = schema.generations, schema.generation_chunks, schema.items
+    counted = sa.select(g.c.state, sa.func.count()).where(g.c.round_id == found.id)
+    states = {row[0]: row[1] for row in conn.execute(counted.group_by(g.c.state))}
+    newest = (
+        sa.select(g.c.id, g.c.created_at)
+        .where(g.c.round_id == found.id, g.c.purpose == "chat", g.c.state == "done")
+        .order_by(g.c.created_at.desc())
+        .limit(MAX_TIMED)
+        .subquery()
+    )
+    slots = (
+        sa.select(newest.c.id, (sa.func.min(c.c.at) - newest.c.created_at).label("wait"))
+        .join_from(newest, c, c.c.generation_id == newest.c.id)
+        .where(c.c.text != "")
+        .group_by(newest.c.id, newest.c.created_at, c.c.slot)
+        .subquery()
+    )
+    # Neither answer is shown before the other has something to show: the later one counts.
+    both = sa.select(sa.func.max(slots.c.wait)).group_by(slots.c.id)
+    waits = sorted(float(row[0]) for row in conn.execute(both))
+    open_items = sa.select(i.c.id).where(i.c.round_id == found.id, i.c.taken < i.c.needed)
+    return Answers(
+        queued=states.get("queued", 0),
+        running=states.get("running", 0),
+        failed=states.get("failed", 0),
+        ready=_count(conn, open_items),
+        num_timed=len(waits),
+        first_seconds=(waits[len(waits) // 2], waits[int(0.95 * len(waits))]) if waits else None,
+    )
 
 
 def progress(conn: Connection, found: Round) -> Progress:

@@ -65,6 +65,11 @@ def find_project(store: Store, project_id: str) -> Project:
     return found
 
 
+def before(store: Store, found: Round) -> Round | None:
+    """The round that this one follows."""
+    return rounds.get_round(store, found.settings.follows) if found.settings.follows else None
+
+
 def names(store: Store, reader: Account) -> dict[str, str]:
     """Rater id -> the name that ``reader`` may see: leads see names, others see ids."""
     if reader.role not in LEADS:

@@ -17,7 +17,7 @@ from accord.store.settings import RoundSettings
 from accord.store.task import Purpose, Task
 from accord.store.task_files import load_schema, presets
 from accord.web import lead_ops, lead_view
-from accord.web.lead_data import left_out, progress
+from accord.web.lead_data import answers, left_out, progress
 from accord.web.lead_figures import head_to_head, round_figures
 from accord.web.render import changed_html, guideline_html, page, response_html
 from accord.web.security import WebSettings
@@ -178,6 +178,7 @@ def round_page(
     with store.read() as conn:
         far = progress(conn, found)
         out = left_out(conn, round_id, rows)
+        waiting = answers(conn, found)
     return show(
         request,
         account,
@@ -189,6 +190,8 @@ def round_page(
         progress=far,
         time_left=lead_view.time_left(found, far),
         left_out=out,
+        before=lead_ops.before(store, found),
+        waits=lead_view.waits(found, waiting),
         settings_text=lead_view.settings_text(found),
         upload_mb=settings.max_upload_bytes >> 20,
         **lead_view.charts(shown, far, lead_ops.names(store, account)),

@@ -10,7 +10,7 @@ from typing import Any
 from accord.feedback.agreement import PAPER_BAND
 from accord.feedback.habits import ControlPoint
 from accord.store.records import Round
-from accord.web.lead_data import MAX_JUDGMENTS, SHOWN_HOURS, Progress
+from accord.web.lead_data import MAX_JUDGMENTS, SHOWN_HOURS, Answers, Progress
 from accord.web.lead_figures import Figures, PolicyRating, RaterFigures
 from accord.web.svg import Axis, Estimate, Point, bars, control_chart, figure, interval, intervals
 
@@ -58,6 +58,21 @@ def time_left(found: Round, progress: Progress) -> str:
     if progress.wanted is None:
         return "no limit"
     return duration(progress.seconds_left)
+
+
+def waits(found: Round, told: Answers) -> list[tuple[str, str]]:
+    """How models keep up, as facts with their values; none where no model answers."""
+    if not found.settings.policies:
+        return []
+    rows = [("Being answered", f"{told.queued + told.running:,}")]
+    if told.failed:
+        rows.append(("Not answered", f"{told.failed:,}"))
+    if found.task != "chat":
+        rows.append(("Items ready", f"{told.ready:,}"))
+    elif told.first_seconds is not None:
+        middle, high = told.first_seconds
+        rows.append(("First words after", f"{middle:.1f} s; 95 %: {high:.1f} s"))
+    return rows
 
 
 def settings_text(found: Round) -> list[str]:
